@@ -1,0 +1,240 @@
+"""The command line: parse, call, print; nothing else.
+
+Exit codes: 0 all runs ok · 1 some run did not succeed · 2 the request was wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fairtune import __version__
+from fairtune.errors import FairtuneError, SpecError, suggest
+
+app = typer.Typer(
+    help="Find out which fine-tune of a language model is really better, on the hardware you have.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's YAML file.")]
+RunsFolder = Annotated[
+    Path, typer.Option("--runs", metavar="DIR", envvar="FAIRTUNE_RUNS", help="Where run folders are kept.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+RUNS = Path("runs")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits."""
+    try:
+        code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+    except FairtuneError as error:
+        _errors().print(Text(f"fairtune: {error}", style="red"), soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _errors().print("fairtune: stopped; what is finished is kept")
+        sys.exit(1)
+    except Exception as error:
+        if not hasattr(error, "show"):  # click's own errors can show themselves
+            raise
+        error.show()
+        sys.exit(2)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _errors() -> Console:
+    return Console(stderr=True)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fairtune {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Find out which fine-tune of a language model is really better, on the hardware you have."""
+
+
+@app.command()
+def run(
+    study: StudyFile,
+    runs: RunsFolder = RUNS,
+    repeat: Annotated[bool, typer.Option(help="Also repeat runs that diverged or did not fit.")] = False,
+) -> int:
+    """Run what is missing of a study, and print its report."""
+    from fairtune.execute import LiveWatcher, PlainWatcher, read_request, run_study
+
+    request = read_request(study)
+    console = _errors()
+    with LiveWatcher(console) if console.is_terminal else PlainWatcher(console) as watcher:
+        run_study(request, runs, watcher, repeat)
+    return _show_report(request, runs)
+
+
+def _show_report(request: Any, runs: Path) -> int:
+    from fairtune.records import write_atomically
+    from fairtune.report import FORMATS, print_report
+
+    report = _collect(request, runs)
+    print_report(report, _out())
+    path = runs / report.study / "report.md"
+    write_atomically(path, FORMATS["md"](report))
+    typer.echo(f"Report: {path}")
+    return 0 if all(entry.ok for entry in report.entries) else 1
+
+
+def _collect(request: Any, runs: Path) -> Any:
+    from fairtune.execute import state_of
+    from fairtune.report import Entry, collect
+
+    states = [state_of(spec, runs) for spec in request.specs]
+    entries = [Entry(state.spec, state.folder, state.record, state.problem) for state in states]
+    return collect(request.loaded.study.name, entries)
+
+
+def _out() -> Console:
+    # A pipe or a file has no width; tables are then as wide as they need to be.
+    return Console() if sys.stdout.isatty() else Console(width=200)
+
+
+@app.command()
+def status(study: StudyFile, runs: RunsFolder = RUNS, as_json: AsJson = False) -> int:
+    """Show what is done, running, failed, and why."""
+    from fairtune.execute import read_request, run_name, state_of
+
+    rows = []
+    for spec in read_request(study).specs:
+        state = state_of(spec, runs)
+        rows.append({"run_id": spec.run_id, "run": run_name(spec), "status": state.status, "detail": state.detail})
+    _print_rows(rows, as_json)
+    return 0 if all(row["status"] == "ok" for row in rows) else 1
+
+
+@app.command()
+def report(
+    study: StudyFile,
+    runs: RunsFolder = RUNS,
+    format: Annotated[  # noqa: A002 - the option's name is a contract
+        str, typer.Option("--format", help="table, md, csv or json.")
+    ] = "table",
+) -> int:
+    """Print the tables of a study: scores with intervals, uplift over the base, cost."""
+    from fairtune.execute import read_request
+    from fairtune.report import FORMATS, print_report
+
+    if format not in (*FORMATS, "table"):
+        raise SpecError(f"--format {format}: unknown; {suggest(format, [*FORMATS, 'table'])}")
+    found = _collect(read_request(study), runs)
+    if format == "table":
+        print_report(found, _out())
+    else:
+        typer.echo(FORMATS[format](found), nl=False)
+    return 0 if all(entry.ok for entry in found.entries) else 1
+
+
+@app.command()
+def methods(as_json: AsJson = False) -> None:
+    """List the ways to adapt a model."""
+    from fairtune.methods import METHODS
+
+    rows = [
+        {
+            "name": method.name,
+            "trains": method.summary,
+            "learning_rate": method.default_learning_rate,
+            "why": method.learning_rate_reason,
+            "options": sorted(method.options.model_fields),
+            "paper": method.paper,
+        }
+        for method in METHODS.values()
+    ]
+    _print_rows(rows, as_json)
+
+
+@app.command()
+def tasks(as_json: AsJson = False) -> None:
+    """List the tasks that ship."""
+    from fairtune.study import load_task
+    from fairtune.tasks import TASKS
+
+    found = [load_task(path) for path in TASKS.values()]
+    rows = [
+        {
+            "name": task.name,
+            "version": task.version,
+            "train": task.train,
+            "test": task.test,
+            "metrics": list(task.metrics),
+            "prompt": task.prompt.system,
+        }
+        for task in found
+    ]
+    _print_rows(rows, as_json)
+
+
+@app.command()
+def schema(
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file instead of the terminal.")] = None,
+) -> None:
+    """Write the JSON schema of a study file, for editors."""
+    from fairtune.execute import vocabulary
+    from fairtune.records import write_atomically
+    from fairtune.study import study_schema
+
+    text = json.dumps(study_schema(vocabulary()), ensure_ascii=False, indent=1) + "\n"
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        write_atomically(output, text)
+
+
+@app.command()
+def init(
+    data: Annotated[str, typer.Argument(metavar="DATA.jsonl", help="Rows of prompt/completion or messages.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The study to write.")] = Path("study.yaml"),
+    force: Annotated[bool, typer.Option(help="Overwrite the study if it is there.")] = False,
+) -> None:
+    """Look at your data and write a commented study."""
+    from fairtune.data.starter import starter_study
+    from fairtune.records import write_atomically
+
+    text = starter_study(data, output)
+    if output.exists() and not force:
+        raise SpecError(f"{output} exists; choose another name with --output, or overwrite it with --force")
+    write_atomically(output, text)
+    typer.echo(f"Wrote {output}. Look it over, then: fairtune run {output}")
+
+
+def _print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(rows, ensure_ascii=False, indent=1))
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in rows[0] if rows else ():
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*(_text(value) for value in row.values()))
+    _out().print(table)
+
+
+def _text(value: Any) -> Text:
+    if isinstance(value, list):
+        return Text(", ".join(str(item) for item in value))
+    return Text("–" if value is None else f"{value:g}" if isinstance(value, float) else str(value))

@@ -1,0 +1,35 @@
+"""Rows ▸ examples ▸ parts ▸ tokens ▸ batches. Nothing here needs torch."""
+
+from fairtune.data.batches import MicroBatch, micro_batches, updates
+from fairtune.data.encode import Cut, Encoded, cut_to, encode_all, require_context, stop_tokens
+from fairtune.data.examples import Example, Message, digest, folded, leak_key, make_example
+from fairtune.data.leaks import overlap
+from fairtune.data.shapes import SHAPES, recognise, to_examples
+from fairtune.data.sources import Row, read_rows
+from fairtune.data.task_data import Splits, load_splits
+
+__all__ = [
+    "SHAPES",
+    "Cut",
+    "Encoded",
+    "Example",
+    "Message",
+    "MicroBatch",
+    "Row",
+    "Splits",
+    "cut_to",
+    "digest",
+    "encode_all",
+    "folded",
+    "leak_key",
+    "load_splits",
+    "make_example",
+    "micro_batches",
+    "overlap",
+    "read_rows",
+    "recognise",
+    "require_context",
+    "stop_tokens",
+    "to_examples",
+    "updates",
+]

@@ -1,0 +1,66 @@
+"""An example: what the model is asked, and what it should answer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from dataclasses import dataclass
+from typing import Literal
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """A conversation whose last turn is the answer.
+
+    ``id`` is made from the content, so it is the same in every file, order and machine.
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+
+    @property
+    def prompt(self) -> tuple[Message, ...]:
+        """Everything before the answer."""
+        return self.messages[:-1]
+
+    @property
+    def answer(self) -> str:
+        """The reference answer."""
+        return self.messages[-1].content
+
+    @property
+    def question(self) -> str:
+        """The last thing the user said: what makes the item, apart from instructions all items share."""
+        return next((m.content for m in reversed(self.prompt) if m.role == "user"), "")
+
+
+def make_example(messages: tuple[Message, ...]) -> Example:
+    """An example named by the hash of its messages."""
+    text = json.dumps([[message.role, message.content] for message in messages], ensure_ascii=False)
+    return Example(digest(text), messages)
+
+
+def digest(text: str) -> str:
+    """Twelve hex digits of the text's SHA-256."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def folded(text: str) -> str:
+    """Text without its differences of case, white space and Unicode form (NFKC)."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def leak_key(example: Example) -> str:
+    """Two examples with the same key ask the same thing: every turn before the answer but the system's, folded."""
+    return "\n".join(folded(message.content) for message in example.prompt if message.role != "system")

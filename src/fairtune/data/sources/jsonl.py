@@ -1,0 +1,60 @@
+"""JSON Lines: one object a line, UTF-8."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fairtune.data.sources.rows import Row
+from fairtune.errors import DataError
+
+SUFFIXES = (".jsonl", ".ndjson")
+
+
+def claims(text: str) -> bool:
+    """Whether ``text`` names a JSON Lines file."""
+    return text.lower().endswith(SUFFIXES)
+
+
+def read(text: str, root: Path) -> list[Row]:
+    """The rows of a file; ``root`` is what a relative path starts from.
+
+    Raises:
+        DataError: no such file, not UTF-8, no rows, or a line that is not a JSON object (all such lines told).
+    """
+    path = root / Path(text).expanduser()
+    rows: list[Row] = []
+    wrong: list[str] = []
+    for number, line in enumerate(_text(path).split("\n"), start=1):
+        if line.strip():
+            _read_line(line, Row({}, f"{path.name}, line {number}"), rows, wrong)
+    if wrong:
+        more = f"\n  … and {len(wrong) - 5} more lines" if len(wrong) > 5 else ""
+        raise DataError(f"{path}: each line must be one JSON object\n  " + "\n  ".join(wrong[:5]) + more)
+    if not rows:
+        raise DataError(f"{path}: is empty; one JSON object a line is expected")
+    return rows
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; paths start from the folder of the study or task file") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not UTF-8 (byte {error.start}); convert it, for example with iconv") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _read_line(line: str, row: Row, rows: list[Row], wrong: list[str]) -> None:
+    try:
+        columns: Any = json.loads(line)
+    except json.JSONDecodeError as error:
+        wrong.append(f"{row.where}: not JSON ({error.msg} at column {error.colno})")
+        return
+    if isinstance(columns, dict):
+        rows.append(Row(columns, row.where))
+    else:
+        wrong.append(f"{row.where}: found {type(columns).__name__}, expected an object with named columns")

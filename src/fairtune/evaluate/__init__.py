@@ -1,0 +1,1 @@
+"""Scores: likelihood of reference answers, generated answers, and metrics over both."""

@@ -1,0 +1,79 @@
+"""Greedy answers, in batches of similar prompt length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import GenerationConfig
+
+from fairtune.data import Encoded, MicroBatch, micro_batches
+from fairtune.models.load import LanguageModel
+
+# Prompt tokens, padding included, that go through the model together. Fixed, not an option: what the score is
+# must not depend on what else is being done.
+_PROMPT_BUDGET = 4096
+_ROWS = 64
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A generated answer: text without special tokens, its length in tokens, whether it stopped by itself."""
+
+    text: str
+    tokens: int
+    stopped: bool
+
+
+def generate(
+    model: LanguageModel,
+    items: Sequence[Encoded],
+    max_new_tokens: int,
+    done: Callable[[int], None] = lambda _: None,
+    rows: int = _ROWS,
+) -> list[Answer]:
+    """The model's greedy answer to every item's prompt, in order.
+
+    Args:
+        done: told how many answers there are so far.
+        rows: most prompts to run together; changes the speed, not the answers.
+    """
+    model.network.eval()
+    config = GenerationConfig(
+        do_sample=False,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=model.stops,
+        pad_token_id=model.stops[0],
+    )
+    answers: dict[int, Answer] = {}
+    for batch in micro_batches([item.prompt_length for item in items], _PROMPT_BUDGET, rows):
+        for row, new in zip(batch.rows, _continue(model, items, batch, config), strict=True):
+            answers[row] = _answer(model, new)
+        done(len(answers))
+    return [answers[row] for row in range(len(items))]
+
+
+@torch.no_grad()
+def _continue(
+    model: LanguageModel, items: Sequence[Encoded], batch: MicroBatch, config: GenerationConfig
+) -> list[list[int]]:
+    """New tokens of each row. Prompts are padded on the left, masked, so that answers begin together."""
+    tokens = torch.full((len(batch.rows), batch.length), model.stops[0])
+    mask = torch.zeros_like(tokens)
+    for position, row in enumerate(batch.rows):
+        prompt = items[row].prompt
+        tokens[position, batch.length - len(prompt) :] = torch.tensor(prompt)
+        mask[position, batch.length - len(prompt) :] = 1
+    with model.computing():
+        output = model.network.generate(
+            input_ids=tokens.to(model.device), attention_mask=mask.to(model.device), generation_config=config
+        )
+    return [new.tolist() for new in output[:, batch.length :].cpu()]
+
+
+def _answer(model: LanguageModel, new: list[int]) -> Answer:
+    end = next((index for index, token in enumerate(new) if token in model.stops), None)
+    kept = new if end is None else new[:end]
+    text = model.tokenizer.decode(kept, skip_special_tokens=True).strip()
+    return Answer(text, len(kept), end is not None)

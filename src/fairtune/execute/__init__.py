@@ -1,0 +1,18 @@
+"""A process per run: started warm, watched, resumed. Importing this room is light."""
+
+from fairtune.execute.display import LiveWatcher, PlainWatcher, run_name
+from fairtune.execute.engine import State, Watcher, run_study, state_of
+from fairtune.execute.request import Request, read_request, vocabulary
+
+__all__ = [
+    "LiveWatcher",
+    "PlainWatcher",
+    "Request",
+    "State",
+    "Watcher",
+    "read_request",
+    "run_name",
+    "run_study",
+    "state_of",
+    "vocabulary",
+]

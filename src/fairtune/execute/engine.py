@@ -1,0 +1,143 @@
+"""Runs what is missing of a study, one process a run, and keeps what is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+
+from fairtune.errors import BudgetError, ModelError, RecordError
+from fairtune.execute.display import describe
+from fairtune.execute.nursery import Nursery
+from fairtune.execute.origin import utc_now
+from fairtune.execute.progress import Progress, read_progress
+from fairtune.execute.request import Request
+from fairtune.execute.supervise import lost, supervise
+from fairtune.models import fetch
+from fairtune.records import RunFolder, RunRecord, Status, study_lock, write_atomically
+from fairtune.study import RunSpec
+
+# The same seed gives the same bits: what diverged would diverge again.
+_FINAL: frozenset[Status] = frozenset({"ok", "diverged", "does_not_fit"})
+
+
+class Watcher(Protocol):
+    """Is told what happens while it happens."""
+
+    def say(self, text: str) -> None:
+        """Something worth a line."""
+
+    def begin(self, specs: Sequence[RunSpec], done: dict[str, RunRecord]) -> None:
+        """The runs of the study, and the records there are already."""
+
+    def moved(self, spec: RunSpec, progress: Progress | None, seconds: float) -> None:
+        """A run goes on."""
+
+    def ended(self, spec: RunSpec, record: RunRecord) -> None:
+        """A run has its record."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What is known of one run: its record, or why there is none."""
+
+    spec: RunSpec
+    folder: RunFolder
+    record: RunRecord | None
+    problem: str | None
+    progress: Progress | None
+
+    @property
+    def status(self) -> str:
+        """The record's status; or running, interrupted, unreadable, missing."""
+        if self.record:
+            return self.record.status
+        if self.problem:
+            return "unreadable"
+        if self.progress is None:
+            return "missing"
+        return "running" if psutil.pid_exists(self.progress.pid) else "interrupted"
+
+    @property
+    def detail(self) -> str:
+        """How far it is, or why it has no results."""
+        if self.record:
+            return self.record.error.message if self.record.error else ""
+        if self.problem:
+            return f"{self.problem}; `fairtune run` repeats this run"
+        return ", ".join(part for part in describe(self.progress, 0.0) if part) if self.status == "running" else ""
+
+
+def state_of(spec: RunSpec, runs: Path) -> State:
+    """Looks at a run's folder. A damaged record is a problem of that run alone."""
+    folder = RunFolder.of(runs, spec)
+    try:
+        return State(spec, folder, folder.read(), None, read_progress(folder.progress))
+    except RecordError as error:
+        return State(spec, folder, None, str(error), None)
+
+
+def run_study(request: Request, runs: Path, watcher: Watcher, repeat: bool = False) -> None:
+    """Does every run that has no final record.
+
+    Args:
+        repeat: also repeat runs that ended in a way that would happen again.
+
+    Raises:
+        RecordError: another process runs the study now.
+        KeyboardInterrupt: Ctrl-C; what is finished is kept.
+    """
+    nursery = Nursery()
+    with study_lock(runs / request.loaded.study.name):
+        states = [state_of(spec, runs) for spec in request.specs]
+        for state in states:
+            if state.problem:
+                watcher.say(f"{state.problem}; the run will be repeated, the file kept in attempts/")
+        missing = [state for state in states if not _is_final(state, repeat)]
+        done = {state.spec.run_id: state.record for state in states if state.record and state not in missing}
+        watcher.begin(request.specs, done)
+        if missing:
+            nursery.warm()
+        unavailable: dict[str, str] = {}
+        for state in missing:
+            watcher.ended(state.spec, _run(state, nursery, watcher, unavailable))
+
+
+def _is_final(state: State, repeat: bool) -> bool:
+    if state.record is None:
+        return False
+    return state.record.status == "ok" if repeat else state.record.status in _FINAL
+
+
+def _run(state: State, nursery: Nursery, watcher: Watcher, unavailable: dict[str, str]) -> RunRecord:
+    spec, folder = state.spec, state.folder
+    _put_away(state)
+    write_atomically(folder.spec, spec.model_dump_json(indent=1) + "\n")
+    problem = _weights_problem(spec, watcher, unavailable)
+    if problem:
+        return lost(spec, folder, "failed", "ModelError", problem, utc_now())
+    return supervise(nursery, spec, folder, lambda progress, seconds: watcher.moved(spec, progress, seconds))
+
+
+def _put_away(state: State) -> None:
+    """Moves an earlier attempt aside. One whose whole command was killed left no record: it gets one first."""
+    folder = state.folder
+    if folder.path.exists() and folder.spec.exists() and not folder.record.exists() and folder.log.exists():
+        told = "the command that ran this was killed before it could write a record"
+        lost(state.spec, folder, "interrupted", "killed", told, utc_now())
+    folder.archive()
+
+
+def _weights_problem(spec: RunSpec, watcher: Watcher, unavailable: dict[str, str]) -> str | None:
+    """Fetches a model's weights before its first run; says why they cannot be had."""
+    key = spec.model.fingerprint
+    if key not in unavailable:
+        try:
+            fetch(spec.model, watcher.say)
+            unavailable[key] = ""
+        except (ModelError, BudgetError) as error:
+            unavailable[key] = str(error)
+    return unavailable[key] or None

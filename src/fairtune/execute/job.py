@@ -1,0 +1,189 @@
+"""One run, from its RunSpec to its RunRecord: load, train, evaluate, generate, each measured by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fairtune.data import (
+    Cut,
+    Encoded,
+    Splits,
+    cut_to,
+    encode_all,
+    load_splits,
+    overlap,
+    require_context,
+)
+from fairtune.errors import DataError
+from fairtune.evaluate.generation import Answer, generate
+from fairtune.evaluate.metrics import METRICS, Outcome
+from fairtune.execute.curve import curve_writer
+from fairtune.execute.phases import PhaseMeter
+from fairtune.execute.results import score
+from fairtune.methods import METHODS
+from fairtune.models import fetch
+from fairtune.models.device import choose_device
+from fairtune.models.likelihood import item_losses
+from fairtune.models.load import LanguageModel, load_model, load_tokenizer
+from fairtune.records import Leakage, MetricValue, Parameters, RunFolder, Selection, Throughput, TokenCounts
+from fairtune.study import RunSpec, Training
+from fairtune.train.loop import TrainingResult, train
+
+
+@dataclass
+class Happened:
+    """What is known of a run so far; a failed run keeps what it had."""
+
+    metrics: dict[str, MetricValue] = field(default_factory=dict)
+    throughput: Throughput = Throughput(reason="no training")
+    tokens: TokenCounts | None = None
+    parameters: Parameters | None = None
+    leakage: Leakage | None = None
+    selection: Selection | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A task as tokens of one model."""
+
+    train: list[Encoded]
+    validation: list[Encoded]
+    test: list[Encoded]
+    references: list[str]
+    cut: Cut
+
+
+def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happened) -> None:
+    """Does the run; what comes out is left in ``happened`` and in the run's folder.
+
+    Raises:
+        FairtuneError: the run cannot be done as asked, or diverged.
+    """
+    method = METHODS[spec.method.name]
+    with meter.phase("load"):
+        splits = _splits(spec, happened)
+        prepared, model = _load(spec, splits, meter)
+        method.attach(model, spec.method.options, spec.seed)
+        happened.parameters = _count(model.network)
+    if spec.training is not None:
+        _train(spec.training, spec, folder, model, prepared, meter, happened)
+        if method.artifact:
+            method.save(model, folder.path / method.artifact)
+    with method.scoring(model):
+        outcomes = _outcomes(spec, model, prepared, meter, happened)
+    happened.metrics = score(spec, outcomes, folder)
+
+
+def _splits(spec: RunSpec, happened: Happened) -> Splits:
+    splits = load_splits(spec.task.task, Path(spec.task.root))
+    if splits.fingerprint() != spec.task.fingerprint:
+        raise DataError("the task's data changed after the run was planned; run the study again")
+    test, validation = overlap(splits.train, splits.test), overlap(splits.train, splits.validation)
+    happened.leakage = Leakage(test_in_train=len(test), validation_in_train=len(validation), ids=tuple(test))
+    return splits
+
+
+def _load(spec: RunSpec, splits: Splits, meter: PhaseMeter) -> tuple[Prepared, LanguageModel]:
+    folder = fetch(spec.model, print)
+    tokenizer = load_tokenizer(folder, spec.model.trust_remote_code)
+    prepared = _prepare(spec, splits, tokenizer)
+    meter.device = choose_device(spec.budget.device)
+    # Of all parts, whatever the method: every run of a study must compute attention the same way.
+    longest = max(len(item.tokens) for part in (prepared.train, prepared.validation, prepared.test) for item in part)
+    model = load_model(folder, tokenizer, spec.precision, meter.device, spec.model.trust_remote_code, longest)
+    room = spec.task.task.max_new_tokens if _needs(spec, "generation") else 0
+    require_context([*prepared.train, *prepared.validation], 0, model.context)
+    require_context(prepared.test, room, model.context)
+    return prepared, model
+
+
+def _prepare(spec: RunSpec, splits: Splits, tokenizer: Any) -> Prepared:
+    train = encode_all(splits.train, tokenizer)
+    cut = Cut(0, 0)
+    if spec.training is not None:
+        train, cut = cut_to(train, spec.training.max_length)
+    return Prepared(
+        train,
+        encode_all(splits.validation, tokenizer),
+        encode_all(splits.test, tokenizer),
+        [example.answer for example in splits.test],
+        cut,
+    )
+
+
+def _train(
+    training: Training,
+    spec: RunSpec,
+    folder: RunFolder,
+    model: LanguageModel,
+    prepared: Prepared,
+    meter: PhaseMeter,
+    happened: Happened,
+) -> None:
+    steps = -(-len(prepared.train) // training.batch_size) * training.epochs
+    scratch = folder.path / "best.safetensors"
+    with meter.phase("train", steps) as progress, curve_writer(folder, progress) as report:
+        result = train(model, prepared.train, prepared.validation, training, spec.seed, scratch, report)
+    happened.tokens = _token_counts(result, prepared.cut)
+    happened.throughput = Throughput(train_tokens_per_second=result.tokens / result.update_seconds)
+    rule = "lowest validation loss" if training.keep == "best" else "last epoch"
+    happened.selection = Selection(
+        best_epoch=result.best_epoch, validation_losses=result.validation_losses, rule=rule
+    )
+
+
+def _token_counts(result: TrainingResult, cut: Cut) -> TokenCounts:
+    return TokenCounts(
+        train=result.tokens,
+        supervised=result.supervised,
+        padding=result.padding,
+        cut_examples=cut.examples,
+        cut_tokens=cut.tokens,
+    )
+
+
+def _outcomes(
+    spec: RunSpec, model: LanguageModel, prepared: Prepared, meter: PhaseMeter, happened: Happened
+) -> list[Outcome]:
+    """Likelihood and answer of every test item, as far as the metrics need them."""
+    outcomes = [
+        Outcome(item.id, item.prompt_hash, reference)
+        for item, reference in zip(prepared.test, prepared.references, strict=True)
+    ]
+    if _needs(spec, "likelihood"):
+        with meter.phase("evaluate", len(outcomes)) as progress:
+            losses = item_losses(model, prepared.test, progress.advance)
+        outcomes = [
+            replace(outcome, loss=item.loss, loss_tokens=item.tokens)
+            for outcome, item in zip(outcomes, losses, strict=True)
+        ]
+    if _needs(spec, "generation"):
+        with meter.phase("generate", len(outcomes)) as progress:
+            answers = generate(model, prepared.test, spec.task.task.max_new_tokens, progress.advance)
+        _note_speed(answers, meter.costs["generate"].seconds, happened)
+        outcomes = [_answered(outcome, answer) for outcome, answer in zip(outcomes, answers, strict=True)]
+    return outcomes
+
+
+def _answered(outcome: Outcome, answer: Answer) -> Outcome:
+    return replace(outcome, output=answer.text, output_tokens=answer.tokens, stopped=answer.stopped)
+
+
+def _note_speed(answers: list[Answer], seconds: float, happened: Happened) -> None:
+    speed = sum(answer.tokens for answer in answers) / seconds
+    happened.throughput = happened.throughput.model_copy(update={"generate_tokens_per_second": speed})
+
+
+def _needs(spec: RunSpec, what: str) -> bool:
+    return any(METRICS[metric.name].needs == what for metric in spec.metrics)
+
+
+def _count(network: torch.nn.Module) -> Parameters:
+    parameters = list(network.parameters())
+    trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    return Parameters(total=sum(parameter.numel() for parameter in parameters), trainable=trainable)
+

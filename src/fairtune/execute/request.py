@@ -1,0 +1,45 @@
+"""From a study file to RunSpecs: names looked up, data read and checked, models identified. No torch, no weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fairtune.data import Splits, load_splits
+from fairtune.evaluate.metrics import METRICS
+from fairtune.methods import METHODS
+from fairtune.models import identify
+from fairtune.study import LoadedStudy, MethodWords, RunSpec, Vocabulary, expand, load_study
+from fairtune.tasks import TASKS
+
+
+def vocabulary() -> Vocabulary:
+    """Everything a study may name, from the tables of the rooms that know."""
+    methods = {
+        name: MethodWords(method.options, method.trains, method.default_learning_rate)
+        for name, method in METHODS.items()
+    }
+    return Vocabulary(methods, {name: metric.version for name, metric in METRICS.items()}, TASKS)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A study, its runs in order, and its data."""
+
+    loaded: LoadedStudy
+    specs: tuple[RunSpec, ...]
+    splits: Splits
+
+
+def read_request(path: Path) -> Request:
+    """Reads a study file and resolves everything it names.
+
+    Raises:
+        SpecError: the file is wrong.
+        DataError: its data cannot be used.
+        ModelError: a model cannot be found.
+    """
+    words = vocabulary()
+    loaded = load_study(path, words)
+    splits = load_splits(loaded.task, loaded.task_root)
+    return Request(loaded, tuple(expand(loaded, words, identify, splits.fingerprint())), splits)

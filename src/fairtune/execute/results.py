@@ -1,0 +1,59 @@
+"""From outcomes to metrics with intervals, and to the files that hold every item."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from fairtune.evaluate.metrics import METRICS, Metric, Outcome
+from fairtune.records import MetricValue, RunFolder, write_lines
+from fairtune.stats import estimate
+from fairtune.study import RunSpec
+
+
+def score(spec: RunSpec, outcomes: Sequence[Outcome], folder: RunFolder) -> dict[str, MetricValue]:
+    """Every metric of the run; writes ``examples/<metric>.jsonl`` for each."""
+    values: dict[str, MetricValue] = {}
+    for chosen in spec.metrics:
+        metric = METRICS[chosen.name]
+        items = [metric.item(outcome) for outcome in outcomes]
+        values[metric.name] = metric_value(metric, np.array([items], dtype=np.float64))
+        write_lines(folder.examples(metric.name), _lines(metric, outcomes, items))
+    return values
+
+
+def metric_value(metric: Metric, statistics: Any) -> MetricValue:
+    """Value and 95 % interval from ``(runs, items, k)`` statistics."""
+    found = estimate(statistics, metric.aggregate, metric.proportion)
+    finite = all(math.isfinite(number) for number in (found.value, found.low, found.high))
+    return MetricValue(
+        value=found.value if finite else None,
+        low=found.low if finite else None,
+        high=found.high if finite else None,
+        n=statistics.shape[1],
+        unit=metric.unit,
+        higher_is_better=metric.higher_is_better,
+        version=metric.version,
+        interval=found.method,
+        signature=metric.signature(),
+        reason=None if finite else f"the value ({found.value}) or its interval is not finite",
+    )
+
+
+def _lines(
+    metric: Metric, outcomes: Sequence[Outcome], items: Sequence[tuple[float, ...]]
+) -> Iterator[dict[str, Any]]:
+    for outcome, numbers in zip(outcomes, items, strict=True):
+        generated = metric.needs == "generation"
+        yield {
+            "id": outcome.id,
+            "prompt_hash": outcome.prompt_hash,
+            "output": outcome.output if generated else None,
+            "reference": outcome.reference,
+            "scores": dict(zip(metric.statistics, numbers, strict=True)),
+            "tokens": outcome.output_tokens if generated else outcome.loss_tokens,
+            "stopped": outcome.stopped if generated else None,
+        }

@@ -1,0 +1,95 @@
+"""Inside a run's own process. Imported once by a warm parent, before any device is touched, and then forked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+
+# Imported here so that every forked run finds them in memory.
+import peft  # noqa: F401
+import torch
+import transformers.models.auto.modeling_auto  # noqa: F401
+import transformers.models.llama.modeling_llama  # noqa: F401
+
+from fairtune.errors import DivergedError, FairtuneError
+from fairtune.execute.job import Happened, run_job
+from fairtune.execute.origin import provenance_of, utc_now
+from fairtune.execute.phases import PhaseMeter
+from fairtune.execute.progress import ProgressFile
+from fairtune.models.device import device_name
+from fairtune.records import ErrorInfo, RunFolder, RunRecord, Status, write_record
+from fairtune.study import RunSpec
+
+_OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
+
+
+def work(folder_path: str, command: tuple[str, ...]) -> None:
+    """Reads ``spec.json``, does the run, writes ``record.json``. Never raises: what goes wrong is the record."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends this process
+    threading.Thread(target=_leave_with_parent, args=(os.getppid(),), daemon=True).start()
+    folder = RunFolder(Path(folder_path))
+    _log_to(folder.log)
+    spec = RunSpec.model_validate_json(folder.spec.read_text(encoding="utf-8"))
+    started = utc_now()
+    progress = ProgressFile(folder.progress)
+    meter = PhaseMeter(progress)
+    happened = Happened()
+    status, error = _attempt(spec, folder, meter, happened)
+    record = RunRecord(
+        run_id=spec.run_id,
+        study=spec.study,
+        status=status,
+        error=error,
+        spec=spec,
+        phases=meter.costs,
+        provenance=provenance_of(
+            spec, command, started, str(meter.device), device_name(meter.device), torch.get_num_threads()
+        ),
+        **vars(happened),
+    )
+    write_record(folder, record)
+    progress.remove()
+
+
+def _attempt(
+    spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happened
+) -> tuple[Status, ErrorInfo | None]:
+    try:
+        run_job(spec, folder, meter, happened)
+    except Exception as error:  # noqa: BLE001 - whatever it is becomes the record, and its traceback the log
+        traceback.print_exc()
+        kind, message = type(error).__name__, str(error) or "no message; see log.txt"
+        return _status_of(error), ErrorInfo(phase=meter.current, kind=kind, message=message)
+    return "ok", None
+
+
+def _status_of(error: Exception) -> Status:
+    if isinstance(error, DivergedError):
+        return "diverged"
+    if isinstance(error, FairtuneError):
+        return "failed"
+    text = str(error).lower()
+    memory = isinstance(error, RuntimeError) and any(words in text for words in _OUT_OF_MEMORY)
+    return "out_of_memory" if memory or isinstance(error, MemoryError) else "failed"
+
+
+def _log_to(path: Path) -> None:
+    """Everything printed from here on, by C libraries too, goes to the run's log."""
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+
+
+def _leave_with_parent(parent: int) -> None:
+    """Ends this process when its parent is gone: nobody would read the record, and the machine is needed."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)

@@ -1,0 +1,9 @@
+"""Weights: where they come from, in which precision, on which device.
+
+Importing this room is light; ``load``, ``device``, ``precision`` and ``likelihood`` import torch.
+"""
+
+from fairtune.models.cache import cache_folder
+from fairtune.models.sources import fetch, identify
+
+__all__ = ["cache_folder", "fetch", "identify"]

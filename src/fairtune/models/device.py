@@ -1,0 +1,45 @@
+"""Which device, and what it is called."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import torch
+
+from fairtune.errors import BudgetError
+
+
+def choose_device(asked: str) -> torch.device:
+    """``auto`` is CUDA, then MPS, then the CPU.
+
+    Raises:
+        BudgetError: the device asked for is not there.
+    """
+    if asked == "auto":
+        asked = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = torch.device(asked)
+    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
+    if not there[device.type]():
+        raise BudgetError(f"budget.device is '{asked}', which this machine (or this build of torch) does not have")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise BudgetError(f"budget.device is '{asked}'; there are {torch.cuda.device_count()} CUDA devices")
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    """The maker's name for the device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "cpu":
+        return _cpu_name()
+    return platform.processor() or platform.machine()
+
+
+def _cpu_name() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text(encoding="utf-8", errors="replace").split("\n"):
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

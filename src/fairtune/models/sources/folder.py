@@ -1,0 +1,74 @@
+"""``./folder``: a model saved by transformers."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from fairtune.errors import ModelError
+from fairtune.models.cache import sha256_of
+from fairtune.models.sources.place import Say
+from fairtune.study import ModelRef
+
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_DESCRIPTIONS = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+
+
+def claims(text: str, root: Path) -> bool:
+    """Whether the text looks like a path, or is a folder that exists."""
+    return text.startswith(("./", "../", "/", "~")) or (root / text).is_dir()
+
+
+def short_name(text: str) -> str:
+    """The folder's own name."""
+    return Path(text).name or text
+
+
+def absolute(text: str, root: Path) -> str:
+    """The folder's full path."""
+    return str((root / Path(text).expanduser()).resolve())
+
+
+def fingerprint(ref: ModelRef, root: Path) -> str:
+    """Hash over the weights and the files that say how to use them.
+
+    Raises:
+        ModelError: no such folder, or no safetensors in it.
+    """
+    folder = Path(absolute(ref.source, root))
+    weights = require_safetensors(folder)
+    described = [folder / name for name in _DESCRIPTIONS if (folder / name).exists()]
+    text = "\n".join(f"{file.name} {sha256_of(file)}" for file in [*described, *weights])
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+
+
+def fetch(source: str, revision: str | None, say: Say) -> Path:
+    """The folder as it is.
+
+    Raises:
+        ModelError: as for :func:`fingerprint`.
+    """
+    require_safetensors(Path(source))
+    return Path(source)
+
+
+def require_safetensors(folder: Path) -> list[Path]:
+    """The weight files of a folder.
+
+    Raises:
+        ModelError: no such folder; no config.json; no weights; only pickled weights, which can run code.
+    """
+    if not folder.is_dir():
+        raise ModelError(f"model folder {folder}: no such folder; relative paths start from the study file's folder")
+    if not (folder / "config.json").exists():
+        raise ModelError(f"model folder {folder}: has no config.json; save a model there with save_pretrained()")
+    weights = sorted(folder.glob("*.safetensors"))
+    if weights:
+        return weights
+    pickles = sorted(file.name for pattern in _PICKLES for file in folder.glob(pattern))
+    if pickles:
+        raise ModelError(
+            f"model folder {folder}: only pickled weights ({', '.join(pickles[:3])}), which can run code when loaded. "
+            "Where you trust them, load them once with transformers and save_pretrained(), which writes safetensors"
+        )
+    raise ModelError(f"model folder {folder}: has no weights; *.safetensors files are needed")

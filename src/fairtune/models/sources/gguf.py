@@ -1,0 +1,107 @@
+"""``./file.gguf``: de-quantised once to safetensors in the user's cache, so that the next load takes half a second."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from filelock import FileLock
+
+from fairtune.errors import BudgetError, ModelError
+from fairtune.models.cache import cache_folder, sha256_of
+from fairtune.models.sources.place import Say
+from fairtune.study import ModelRef
+from fairtune.units import format_bytes
+
+_SUFFIX = ".gguf"
+_MAGIC = b"GGUF"
+# A weight of four bits becomes one of 32 while it is converted, and a little is needed for the tokenizer.
+_GROWTH = 9
+
+
+def claims(text: str, root: Path) -> bool:
+    """Whether the text names a GGUF file."""
+    return text.lower().endswith(_SUFFIX) and ":" not in text
+
+
+def short_name(text: str) -> str:
+    """The file's name without its ending."""
+    return Path(text).stem
+
+
+def absolute(text: str, root: Path) -> str:
+    """The file's full path."""
+    return str((root / Path(text).expanduser()).resolve())
+
+
+def fingerprint(ref: ModelRef, root: Path) -> str:
+    """The file's SHA-256.
+
+    Raises:
+        ModelError: no such file, or not GGUF.
+    """
+    return f"sha256:{sha256_of(_checked(Path(absolute(ref.source, root))))}"
+
+
+def fetch(source: str, revision: str | None, say: Say) -> Path:
+    """Converts the file, or finds it converted.
+
+    Raises:
+        ModelError: not a GGUF file that transformers can read.
+        BudgetError: not enough disk space.
+    """
+    return converted(_checked(Path(source)), say)
+
+
+def converted(file: Path, say: Say) -> Path:
+    """The folder that holds a GGUF file's weights as safetensors."""
+    folder = cache_folder() / "models" / sha256_of(file)[:32]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if not (folder / "config.json").exists():
+            _require_space(folder.parent, file.stat().st_size * _GROWTH)
+            say(f"converting {file.name} to safetensors, once, into {folder}")
+            unfinished = folder.with_suffix(".unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            _convert(file, unfinished)
+            unfinished.rename(folder)
+    return folder
+
+
+def _convert(file: Path, target: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    arguments = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(**arguments)
+        model = AutoModelForCausalLM.from_pretrained(**arguments, dtype=torch.float32)
+    except (ValueError, KeyError, NotImplementedError, RuntimeError) as error:
+        raise ModelError(f"{file}: transformers cannot read this GGUF file: {error}") from error
+    # transformers takes the model for a quantised one, and would refuse to save it. It is de-quantised.
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.hf_quantizer = None
+    try:
+        model.save_pretrained(target)
+        tokenizer.save_pretrained(target)
+    except OSError as error:
+        raise BudgetError(f"{target}: cannot be written: {error.strerror}; free some space, or set FAIRTUNE_CACHE") from error
+
+
+def _checked(file: Path) -> Path:
+    if not file.is_file():
+        raise ModelError(f"model file {file}: no such file; relative paths start from the study file's folder")
+    with file.open("rb") as opened:
+        if opened.read(4) != _MAGIC:
+            raise ModelError(f"model file {file}: does not begin as a GGUF file does")
+    return file
+
+
+def _require_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise BudgetError(
+            f"{folder}: converting needs about {format_bytes(needed)} and {format_bytes(free)} are free; "
+            "free some space, or set FAIRTUNE_CACHE to another disk"
+        )

@@ -1,0 +1,48 @@
+"""What happened: the record, its store, and where numbers come from. No torch."""
+
+from fairtune.records.lock import study_lock
+from fairtune.records.provenance import GitState, command_line, git_state, package_versions, python_version
+from fairtune.records.schema import (
+    ErrorInfo,
+    Leakage,
+    MetricValue,
+    Parameters,
+    Phase,
+    PhaseCost,
+    Plan,
+    Provenance,
+    RunRecord,
+    Selection,
+    Status,
+    Throughput,
+    TokenCounts,
+)
+from fairtune.records.store import RunFolder, read_lines, read_record, write_atomically, write_lines, write_record
+
+__all__ = [
+    "ErrorInfo",
+    "GitState",
+    "Leakage",
+    "MetricValue",
+    "Parameters",
+    "Phase",
+    "PhaseCost",
+    "Plan",
+    "Provenance",
+    "RunFolder",
+    "RunRecord",
+    "Selection",
+    "Status",
+    "Throughput",
+    "TokenCounts",
+    "command_line",
+    "git_state",
+    "package_versions",
+    "python_version",
+    "read_lines",
+    "read_record",
+    "study_lock",
+    "write_atomically",
+    "write_lines",
+    "write_record",
+]

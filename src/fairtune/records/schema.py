@@ -1,0 +1,142 @@
+"""What happened to a run: record.json, version 1."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fairtune.study import RunSpec
+
+Status = Literal["ok", "does_not_fit", "out_of_memory", "diverged", "timeout", "failed", "interrupted"]
+Phase = Literal["load", "train", "evaluate", "generate"]
+VERSION = 1
+
+
+class Part(BaseModel):
+    """A frozen part of a record. Extra keys are kept: a newer fairtune may have written them."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class ErrorInfo(Part):
+    """Why a run has no results."""
+
+    phase: str | None = Field(description="phase the run was in; None before the first")
+    kind: str = Field(description="name of the error, or of the signal that ended the process")
+    message: str = Field(description="one sentence for people; the traceback is in log.txt")
+
+
+class MetricValue(Part):
+    """A score with its 95 % interval."""
+
+    value: float | None
+    low: float | None = Field(description="lower end of the 95 % interval")
+    high: float | None = Field(description="upper end of the 95 % interval")
+    n: int = Field(description="items scored")
+    unit: str
+    higher_is_better: bool
+    version: int = Field(description="of the metric's meaning")
+    interval: str = Field(description="how the interval was made")
+    signature: str | None = Field(default=None, description="the library's own description of the metric")
+    reason: str | None = Field(default=None, description="why a number is missing")
+
+
+class PhaseCost(Part):
+    """What a phase took."""
+
+    seconds: float
+    peak_bytes: int | None = Field(description="largest memory in use during this phase alone")
+    memory: str = Field(description="what peak_bytes counts, or why it is missing")
+
+
+class Throughput(Part):
+    """Tokens per second, each over its own work only."""
+
+    train_tokens_per_second: float | None = Field(
+        default=None, description="tokens in training examples, padding excluded, over the seconds of the updates"
+    )
+    generate_tokens_per_second: float | None = Field(default=None, description="new tokens of all answers")
+    reason: str | None = None
+
+
+class TokenCounts(Part):
+    """Tokens that training went through, over all epochs."""
+
+    train: int = Field(description="tokens of training examples, padding excluded")
+    supervised: int = Field(description="of these, tokens that carried loss")
+    padding: int = Field(description="padding computed besides")
+    cut_examples: int = Field(default=0, description="training examples longer than max_length, cut there")
+    cut_tokens: int = Field(default=0, description="tokens those examples lost")
+
+
+class Parameters(Part):
+    """Number of weights."""
+
+    total: int
+    trainable: int
+
+
+class Plan(Part):
+    """What was predicted before the run."""
+
+    peak_bytes: int | None = None
+    seconds: float | None = None
+    reason: str | None = "no plan was made before this run"
+
+
+class Leakage(Part):
+    """Test items whose prompt, after Unicode, case and white-space folding, stands in the training data."""
+
+    test_in_train: int
+    validation_in_train: int
+    ids: tuple[str, ...] = Field(default=(), description="the test items")
+
+
+class Selection(Part):
+    """Which epoch's weights were kept."""
+
+    best_epoch: int | None
+    validation_losses: tuple[float, ...] = Field(description="nats per supervised token after each epoch")
+    rule: str
+
+
+class Provenance(Part):
+    """Enough to know where a number came from."""
+
+    fairtune: str
+    packages: dict[str, str]
+    python: str
+    platform: str
+    device: str | None = Field(description="None where the process ended before it chose one")
+    device_name: str | None
+    threads: int | None = Field(description="threads of one operation; with another number a CPU may round otherwise")
+    git_commit: str | None
+    git_dirty: bool | None
+    git_reason: str | None = None
+    command: tuple[str, ...]
+    started: str = Field(description="UTC, ISO 8601")
+    model_fingerprint: str
+    data_fingerprint: str
+
+
+class RunRecord(BaseModel):
+    """Everything that happened to one run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = VERSION
+    run_id: str
+    study: str
+    status: Status
+    error: ErrorInfo | None = None
+    spec: RunSpec
+    metrics: dict[str, MetricValue] = {}
+    phases: dict[Phase, PhaseCost] = {}
+    throughput: Throughput = Throughput(reason="no training")
+    tokens: TokenCounts | None = None
+    parameters: Parameters | None = None
+    plan: Plan = Plan()
+    leakage: Leakage | None = None
+    selection: Selection | None = None
+    provenance: Provenance | None = None

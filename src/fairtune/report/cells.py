@@ -1,0 +1,125 @@
+"""What stands in the cells of the two tables: quality and cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fairtune.evaluate.metrics import METRICS
+from fairtune.records import Phase
+from fairtune.report.collect import Report, Row
+from fairtune.units import format_bytes, format_count, format_seconds
+
+_MARKS = {"better": "▲", "worse": "▼", "no difference shown": "≈"}
+_MEASURED: tuple[Phase, ...] = ("train", "evaluate", "generate")
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """Headings, and rows of cells. A cell is one or more parts that may stand below each other."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[tuple[str, ...], ...], ...]
+
+
+def tables(report: Report) -> tuple[TextTable, TextTable]:
+    """Quality and cost, a row for each row of the report."""
+    return _quality(report), _cost(report)
+
+
+def _who(row: Row, report: Report) -> list[tuple[str, ...]]:
+    """Model and precision are only told where they vary."""
+    specs = [entry.spec for entry in report.entries]
+    parts = [row.spec.method.label]
+    if len({spec.model.name for spec in specs}) > 1:
+        parts.append(row.spec.model.name)
+    if len({spec.precision for spec in specs}) > 1:
+        parts.append(row.spec.precision)
+    return [tuple(parts), (row.seed,)]
+
+
+def _quality(report: Report) -> TextTable:
+    headings = ["method", "seed", *(f"{name} {_arrow(name)}" for name in report.metrics)]
+    rows = []
+    for row in report.rows:
+        status = row.entries[0].status
+        shown = [_score(row, name, report) for name in report.metrics]
+        if not row.mean and status != "ok":
+            shown = [(status,)] + [("–",)] * (len(report.metrics) - 1)
+        rows.append(tuple([*_who(row, report), *shown]))
+    return TextTable("Quality", tuple(headings), tuple(rows))
+
+
+def _arrow(name: str) -> str:
+    return "↑" if METRICS[name].higher_is_better else "↓"
+
+
+def _score(row: Row, name: str, report: Report) -> tuple[str, ...]:
+    value = row.values.get(name)
+    if value is None or value.value is None:
+        return ("–",)
+    parts = [format_score(value.value), f"[{format_score(value.low)}, {format_score(value.high)}]"]
+    gain = row.uplift.get(name)
+    if gain:
+        sign = "+" if gain.difference >= 0 else "−"
+        mark = _mark(row, name, report)
+        parts.append(f"Δ {sign}{format_score(abs(gain.difference))} {mark}".rstrip())
+    return tuple(parts)
+
+
+def _mark(row: Row, name: str, report: Report) -> str:
+    """A verdict belongs to a method with all its seeds, not to one seed of several."""
+    runs = tuple(entry.spec.run_id for entry in row.entries)
+    for comparison in report.comparisons:
+        if comparison.metric == name and comparison.a_runs == runs:
+            return _MARKS[comparison.verdict]
+    return ""
+
+
+def format_score(value: float | None) -> str:
+    """Three or four digits that matter."""
+    if value is None:
+        return "–"
+    if abs(value) >= 1000:
+        return f"{value:.3g}"
+    return f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def _cost(report: Report) -> TextTable:
+    headings = (
+        "method",
+        "seed",
+        "trainable",
+        "train time",
+        "tokens/s",
+        "peak train",
+        "peak evaluate",
+        "peak generate",
+        "predicted",
+    )
+    rows = [tuple([*_who(row, report), *((text,) for text in _costs(row))]) for row in report.rows]
+    return TextTable("Cost", headings, tuple(rows))
+
+
+def _costs(row: Row) -> list[str]:
+    trainable = row.average(lambda record: record.parameters.trainable if record.parameters else None)
+    speed = row.average(lambda record: record.throughput.train_tokens_per_second)
+    seconds = row.average(lambda record: record.phases["train"].seconds if "train" in record.phases else None)
+    return [
+        format_count(None if trainable is None else round(trainable)),
+        format_seconds(seconds),
+        "–" if speed is None else f"{speed:.0f}",
+        *(format_bytes(_peak(row, phase)) for phase in _MEASURED),
+        format_bytes(_predicted(row)),
+    ]
+
+
+def _peak(row: Row, phase: Phase) -> int | None:
+    """The largest over the row's runs: what must be there for all of them."""
+    costs = [entry.record.phases.get(phase) for entry in row.entries if entry.record]
+    return max((cost.peak_bytes for cost in costs if cost and cost.peak_bytes is not None), default=None)
+
+
+def _predicted(row: Row) -> int | None:
+    known = [entry.record.plan.peak_bytes for entry in row.entries if entry.record]
+    return max((peak for peak in known if peak is not None), default=None)

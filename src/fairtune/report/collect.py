@@ -1,0 +1,252 @@
+"""Records become rows: every run, the mean over the seeds of a method, and what each gained over the base."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from fairtune.errors import RecordError
+from fairtune.evaluate.metrics import METRICS, Metric
+from fairtune.records import MetricValue, RunFolder, RunRecord, read_lines
+from fairtune.stats import Difference, Floats, estimate, holm, paired_difference
+from fairtune.study import RunSpec
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run as asked, and what there is of it. ``problem`` says why there is no record."""
+
+    spec: RunSpec
+    folder: RunFolder
+    record: RunRecord | None
+    problem: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the run has results."""
+        return self.record is not None and self.record.status == "ok"
+
+    @property
+    def status(self) -> str:
+        """The record's status, or ``missing`` or ``unreadable``."""
+        return self.record.status if self.record else "unreadable" if self.problem else "missing"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One metric of one method against another, paired item by item over all their seeds."""
+
+    metric: str
+    a: str
+    b: str
+    n: int
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_adjusted: float
+    verdict: str
+    a_runs: tuple[str, ...]
+    b_runs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the report: one run, or the mean over the seeds of one cell."""
+
+    entries: tuple[Entry, ...]
+    mean: bool
+    values: dict[str, MetricValue] = field(default_factory=dict)
+    uplift: dict[str, Difference] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> RunSpec:
+        """The first run's spec."""
+        return self.entries[0].spec
+
+    @property
+    def seed(self) -> str:
+        """The seed, ``mean of n``, or a dash where no seed matters."""
+        if self.mean:
+            return f"mean of {len(self.entries)}"
+        return str(self.spec.seed) if self.spec.method.trains else "–"
+
+    def average(self, of: Callable[[RunRecord], float | None]) -> float | None:
+        """Mean of a number over the runs that have it."""
+        numbers = [of(entry.record) for entry in self.entries if entry.record]
+        known = [number for number in numbers if number is not None]
+        return sum(known) / len(known) if known else None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a format needs."""
+
+    study: str
+    entries: tuple[Entry, ...]
+    metrics: tuple[str, ...]
+    rows: tuple[Row, ...]
+    comparisons: tuple[Comparison, ...]
+    notes: tuple[str, ...]
+
+
+def collect(study: str, entries: Sequence[Entry]) -> Report:
+    """Reads the examples of all finished runs and compares every method with the base of its model."""
+    tables, problems = _read_tables(entries)
+    metrics = tuple(dict.fromkeys(metric.name for entry in entries for metric in entry.spec.metrics))
+    rows: list[Row] = []
+    comparisons: list[Comparison] = []
+    for group in _groups(entries):
+        base = _baseline(group[0], entries)
+        rows += [_row([entry], base, tables, metrics) for entry in group]
+        finished = [entry for entry in group if entry.ok]
+        whole = _row(finished, base, tables, metrics, mean=True) if finished else None
+        if whole and len(group) > 1:
+            rows.append(whole)
+        if whole and base:
+            comparisons += _compared(whole, base)
+    notes = [*problems, *_notes(entries, comparisons)]
+    return Report(study, tuple(entries), metrics, tuple(rows), tuple(_adjusted(comparisons)), tuple(notes))
+
+
+Tables = dict[tuple[str, str], tuple[tuple[str, ...], Floats]]
+"""Item ids and ``(items, k)`` statistics, by run and metric."""
+
+
+def _read_tables(entries: Iterable[Entry]) -> tuple[Tables, list[str]]:
+    tables: Tables = {}
+    problems: list[str] = []
+    for entry in entries:
+        for chosen in entry.spec.metrics if entry.ok else ():
+            try:
+                tables[entry.spec.run_id, chosen.name] = _table(entry.folder.examples(chosen.name), chosen.name)
+            except RecordError as error:
+                problems.append(f"{error}; differences with this run are left out")
+    return tables, problems
+
+
+def _table(path: Path, name: str) -> tuple[tuple[str, ...], Floats]:
+    lines = read_lines(path)
+    try:
+        numbers = [[float(line["scores"][key]) for key in METRICS[name].statistics] for line in lines]
+        return tuple(str(line["id"]) for line in lines), np.array(numbers, dtype=np.float64)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordError(f"{path}: damaged, an item lacks {error}") from None
+
+
+def _groups(entries: Sequence[Entry]) -> list[list[Entry]]:
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.spec.cell, []).append(entry)
+    return list(groups.values())
+
+
+def _baseline(entry: Entry, entries: Sequence[Entry]) -> Entry | None:
+    """The untouched model at the same precision; None for itself, or where there is none."""
+    if not entry.spec.method.trains:
+        return None
+    for other in entries:
+        same = other.spec.model == entry.spec.model and other.spec.precision == entry.spec.precision
+        if same and not other.spec.method.trains and other.ok:
+            return other
+    return None
+
+
+def _row(entries: Sequence[Entry], base: Entry | None, tables: Tables, metrics: Sequence[str], mean: bool = False) -> Row:
+    values: dict[str, MetricValue] = {}
+    uplift: dict[str, Difference] = {}
+    for name in metrics:
+        ours = _stacked(entries, name, tables)
+        record = entries[0].record
+        if record and name in record.metrics:
+            single = record.metrics[name]
+            values[name] = _mean_value(single, METRICS[name], ours[1]) if mean and ours is not None else single
+        theirs = _stacked([base], name, tables) if base else None
+        if ours is not None and theirs is not None and ours[0] == theirs[0]:
+            uplift[name] = paired_difference(ours[1], theirs[1], METRICS[name].aggregate)
+    return Row(tuple(entries), mean, values, uplift)
+
+
+def _stacked(entries: Sequence[Entry], name: str, tables: Tables) -> tuple[tuple[str, ...], Floats] | None:
+    """``(runs, items, k)`` of the runs; None where one is missing or scored other items."""
+    found = [tables.get((entry.spec.run_id, name)) for entry in entries]
+    known = [table for table in found if table is not None]
+    if not known or len(known) < len(found) or len({ids for ids, _ in known}) > 1:
+        return None
+    return known[0][0], np.stack([numbers for _, numbers in known])
+
+
+def _mean_value(single: MetricValue, metric: Metric, statistics: Floats) -> MetricValue:
+    found = estimate(statistics, metric.aggregate, metric.proportion)
+    return single.model_copy(
+        update={"value": found.value, "low": found.low, "high": found.high, "interval": found.method}
+    )
+
+
+def _compared(row: Row, base: Entry) -> list[Comparison]:
+    return [
+        Comparison(
+            metric=name,
+            a=row.spec.cell,
+            b=base.spec.cell,
+            n=found.n,
+            difference=found.difference,
+            low=found.low,
+            high=found.high,
+            p=found.p,
+            p_adjusted=found.p,
+            verdict="",
+            a_runs=tuple(entry.spec.run_id for entry in row.entries),
+            b_runs=(base.spec.run_id,),
+        )
+        for name, found in row.uplift.items()
+    ]
+
+
+def _adjusted(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Holm within each metric, and the verdict."""
+    by_metric: dict[str, list[Comparison]] = {}
+    for comparison in comparisons:
+        by_metric.setdefault(comparison.metric, []).append(comparison)
+    adjusted: list[Comparison] = []
+    for name, family in by_metric.items():
+        for comparison, p in zip(family, holm([member.p for member in family]), strict=True):
+            verdict = _verdict(comparison.difference, p, METRICS[name])
+            adjusted.append(replace(comparison, p_adjusted=p, verdict=verdict))
+    return adjusted
+
+
+def _verdict(difference: float, p: float, metric: Metric) -> str:
+    if p >= LEVEL:
+        return "no difference shown"
+    return "better" if (difference > 0) == metric.higher_is_better else "worse"
+
+
+def _notes(entries: Sequence[Entry], comparisons: Sequence[Comparison]) -> list[str]:
+    notes: list[str] = []
+    for entry in entries:
+        leakage = entry.record.leakage if entry.record else None
+        if leakage and leakage.test_in_train:
+            notes.append(
+                f"Leak: {leakage.test_in_train} test items are asked in training too (ids in record.json). "
+                "Every score of a trained run below is flattered by them."
+            )
+            break
+    for entry in entries:
+        tokens = entry.record.tokens if entry.record else None
+        if tokens and tokens.cut_examples:
+            notes.append(
+                f"Cut: {tokens.cut_examples} training examples were longer than max_length and lost "
+                f"{tokens.cut_tokens} tokens ({entry.spec.method.label})."
+            )
+    if comparisons:
+        notes.append(
+            "Intervals: 95 %, over test items; for a mean they speak of these seeds. Δ: paired difference to the base. "
+            "▲ better, ▼ worse at 5 % (approximate randomisation, Holm over the methods within each metric)."
+        )
+    return list(dict.fromkeys(notes))

@@ -1,0 +1,16 @@
+"""One file a format, one table of names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fairtune.report.collect import Report
+from fairtune.report.formats import csv_rows, json_document, markdown
+
+FORMATS: dict[str, Callable[[Report], str]] = {
+    "md": markdown.render,
+    "csv": csv_rows.render,
+    "json": json_document.render,
+}
+
+__all__ = ["FORMATS"]

@@ -1,0 +1,49 @@
+"""CSV: a line for each run and metric, numbers unrounded."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from fairtune.report.collect import Report, Row
+
+_HEADINGS = (
+    *("study", "model", "method", "precision", "seed", "run_id", "status"),
+    *("metric", "value", "low", "high", "n", "uplift", "uplift_low", "uplift_high"),
+    *("trainable_parameters", "train_seconds", "train_tokens_per_second", "train_peak_bytes", "evaluate_peak_bytes"),
+)
+
+
+def render(report: Report) -> str:
+    """An empty cell is a missing number."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_HEADINGS)
+    for row in report.rows:
+        for name in report.metrics:
+            writer.writerow([*_run(report, row), *_score(row, name), *_cost(row)])
+    return text.getvalue()
+
+
+def _run(report: Report, row: Row) -> list[str]:
+    spec = row.spec
+    seed = "mean" if row.mean else str(spec.seed)
+    status = "ok" if row.mean else row.entries[0].status
+    runs = "+".join(entry.spec.run_id for entry in row.entries)
+    return [report.study, spec.model.name, spec.method.label, spec.precision, seed, runs, status]
+
+
+def _score(row: Row, name: str) -> list[str | float | None]:
+    value, gain = row.values.get(name), row.uplift.get(name)
+    score = [value.value, value.low, value.high, value.n] if value else [None] * 4
+    return [name, *score, *([gain.difference, gain.low, gain.high] if gain else [None] * 3)]
+
+
+def _cost(row: Row) -> list[float | None]:
+    return [
+        row.average(lambda record: record.parameters.trainable if record.parameters else None),
+        row.average(lambda record: record.phases["train"].seconds if "train" in record.phases else None),
+        row.average(lambda record: record.throughput.train_tokens_per_second),
+        row.average(lambda record: record.phases["train"].peak_bytes if "train" in record.phases else None),
+        row.average(lambda record: record.phases["evaluate"].peak_bytes if "evaluate" in record.phases else None),
+    ]

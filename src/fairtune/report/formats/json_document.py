@@ -1,0 +1,24 @@
+"""JSON: the records as they are, and the comparisons."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from fairtune.report.collect import Report
+
+
+def render(report: Report) -> str:
+    """``{study, runs, comparisons, missing, notes}``."""
+    document = {
+        "study": report.study,
+        "runs": [entry.record.model_dump(mode="json") for entry in report.entries if entry.record],
+        "comparisons": [asdict(comparison) for comparison in report.comparisons],
+        "missing": [
+            {"run_id": entry.spec.run_id, "status": entry.status, "problem": entry.problem}
+            for entry in report.entries
+            if not entry.record
+        ],
+        "notes": list(report.notes),
+    }
+    return json.dumps(document, ensure_ascii=False, indent=1) + "\n"

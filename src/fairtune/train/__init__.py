@@ -1,0 +1,1 @@
+"""ONE step, ONE loop, for every method."""

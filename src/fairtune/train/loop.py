@@ -1,0 +1,130 @@
+"""ONE training loop for every method: in a comparison, two copies of a loop are a confound."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from fairtune.data import Encoded, updates
+from fairtune.errors import DivergedError
+from fairtune.models.likelihood import item_losses
+from fairtune.models.load import LanguageModel
+from fairtune.study import Training
+from fairtune.train.best import BestWeights
+from fairtune.train.optimizer import MasterAdamW
+from fairtune.train.schedule import learning_rate_at
+from fairtune.train.step import StepResult, step
+
+
+@dataclass(frozen=True)
+class UpdateReport:
+    """One line of curve.jsonl. ``tokens`` and ``seconds`` count from the first update, validation excluded."""
+
+    step: int
+    steps: int
+    epoch: int
+    loss: float
+    learning_rate: float
+    tokens: int
+    seconds: float
+    grad_norm: float
+
+
+@dataclass
+class TrainingResult:
+    """What training did: token counts over all epochs, seconds in updates alone, losses on validation."""
+
+    tokens: int = 0
+    supervised: int = 0
+    padding: int = 0
+    update_seconds: float = 0.0
+    best_epoch: int | None = None
+    validation_losses: tuple[float, ...] = ()
+
+    def add(self, result: StepResult, seconds: float) -> None:
+        """Counts one update."""
+        self.tokens += result.tokens
+        self.supervised += result.supervised
+        self.padding += result.padding
+        self.update_seconds += seconds
+
+
+def train(
+    model: LanguageModel,
+    examples: Sequence[Encoded],
+    validation: Sequence[Encoded],
+    training: Training,
+    seed: int,
+    scratch: Path,
+    report: Callable[[UpdateReport], None],
+) -> TrainingResult:
+    """Trains what a method marked as trainable, and leaves the chosen epoch's weights in the model.
+
+    Args:
+        scratch: a file for the best epoch's weights while later epochs run; gone afterwards.
+        report: called after every update.
+
+    Raises:
+        DivergedError: a loss or gradient was not finite; the message names the update.
+    """
+    torch.manual_seed(seed)
+    optimizer = MasterAdamW((p for p in model.network.parameters() if p.requires_grad), training)
+    best = BestWeights(model.network, scratch)
+    result = TrainingResult()
+    try:
+        for epoch in range(training.epochs):
+            _epoch(model, examples, training, seed, epoch, optimizer, result, report)
+            others_follow = epoch < training.epochs - 1
+            best.offer(mean_loss(model, validation), write=others_follow and training.keep == "best")
+        if training.keep == "best":
+            best.restore()
+            result.best_epoch = best.epoch
+    finally:
+        optimizer.close()
+        scratch.unlink(missing_ok=True)
+    result.validation_losses = tuple(best.losses)
+    return result
+
+
+def _epoch(
+    model: LanguageModel,
+    examples: Sequence[Encoded],
+    training: Training,
+    seed: int,
+    epoch: int,
+    optimizer: MasterAdamW,
+    result: TrainingResult,
+    report: Callable[[UpdateReport], None],
+) -> None:
+    plan = updates(len(examples), training.batch_size, seed, epoch)
+    total = len(plan) * training.epochs
+    model.network.train()
+    for index, rows in enumerate(plan):
+        done = epoch * len(plan) + index
+        rate = learning_rate_at(done, total, training)
+        started = time.perf_counter()
+        try:
+            outcome = step(model, [examples[row] for row in rows], optimizer, rate)
+        except DivergedError as error:
+            raise DivergedError(f"update {done + 1} of {total}, learning rate {rate:.3g}: {error}") from None
+        result.add(outcome, time.perf_counter() - started)
+        report(
+            UpdateReport(
+                done + 1, total, epoch + 1, outcome.loss, rate, result.tokens, result.update_seconds, outcome.grad_norm
+            )
+        )
+
+
+def mean_loss(model: LanguageModel, examples: Sequence[Encoded]) -> float:
+    """Nats per supervised token over all examples: every token weighs the same, whatever its batch."""
+    scored = item_losses(model, examples)
+    return sum(item.loss for item in scored) / sum(item.tokens for item in scored)
+
+
+def curve_line(update: UpdateReport) -> dict[str, float | int]:
+    """The fields of curve.jsonl."""
+    return asdict(update)

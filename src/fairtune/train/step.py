@@ -1,0 +1,50 @@
+"""ONE training step: the only place where a loss is made and weights move."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from fairtune.data import Encoded, micro_batches
+from fairtune.errors import DivergedError
+from fairtune.models.likelihood import TOKEN_BUDGET, supervised_losses
+from fairtune.models.load import LanguageModel
+from fairtune.train.optimizer import MasterAdamW
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Loss in nats per supervised token over the whole update; gradient norm before clipping; token counts."""
+
+    loss: float
+    grad_norm: float
+    tokens: int
+    supervised: int
+    padding: int
+
+
+def step(model: LanguageModel, batch: Sequence[Encoded], optimizer: MasterAdamW, learning_rate: float) -> StepResult:
+    """One optimizer update on a batch of examples.
+
+    The loss is the mean over all supervised tokens of the update, so every token weighs the same however the
+    batch is cut into micro-batches.
+
+    Raises:
+        DivergedError: the loss or the gradient is not finite; no weight has moved.
+    """
+    supervised = sum(item.answer_tokens for item in batch)
+    total = torch.zeros((), device=model.device)
+    padded = 0
+    for micro in micro_batches([len(item.tokens) for item in batch], TOKEN_BUDGET):
+        with model.computing():
+            losses, _ = supervised_losses(model.network, [batch[row] for row in micro.rows], model.device)
+        (losses.sum() / supervised).backward()
+        total += losses.detach().sum()
+        padded += len(micro.rows) * micro.length
+    loss = float(total) / supervised
+    if not torch.isfinite(torch.tensor(loss)):
+        raise DivergedError(f"the loss is {loss}")
+    tokens = sum(len(item.tokens) for item in batch)
+    return StepResult(loss, optimizer.step(learning_rate), tokens, supervised, padded - tokens)
