@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 _BYTES = {
     "": 1,
@@ -38,12 +39,12 @@ def parse_seconds(text: str | int | float) -> float:
     return _parse(text, _SECONDS, "90s, 30min, 2h")
 
 
-def _parse(text: str | int | float, units: dict[str, float] | dict[str, int], examples: str) -> float:
+def _parse(text: str | int | float, units: Mapping[str, float], examples: str) -> float:
     match = _QUANTITY.fullmatch(str(text))
-    unit = match.group(2).lower() if match else None
-    if isinstance(text, bool) or match is None or unit not in units or float(match.group(1)) <= 0:
+    size = units.get(match.group(2).lower()) if match and not isinstance(text, bool) else None
+    if match is None or size is None or float(match.group(1)) <= 0:
         raise ValueError(f"{text!r} is not an amount; write for example {examples}")
-    return float(match.group(1)) * units[unit]
+    return float(match.group(1)) * size
 
 
 def format_bytes(count: int | None) -> str:

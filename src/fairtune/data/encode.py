@@ -85,7 +85,7 @@ def require_context(encoded: Sequence[Encoded], room: int, context: int | None) 
         needed = max(len(item.tokens), item.prompt_length + room)
         if needed > context:
             raise DataError(
-                f"test item {item.id} needs {needed} tokens (prompt {item.prompt_length}, up to {room} new ones) and the "
+                f"example {item.id} needs {needed} tokens (prompt {item.prompt_length}, up to {room} new ones) and the "
                 f"model's context holds {context}; shorten the prompt, lower task.max_new_tokens, or take another model"
             )
 
@@ -103,7 +103,11 @@ def _shorten(item: Encoded, length: int) -> Encoded:
     if len(item.tokens) <= length:
         return item
     return Encoded(
-        item.id, item.tokens[:length], item.supervised[:length], min(item.prompt_length, length), item.prompt_hash
+        item.id,
+        item.tokens[:length],
+        item.supervised[:length],
+        min(item.prompt_length, length),
+        item.prompt_hash,
     )
 
 

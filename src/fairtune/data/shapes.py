@@ -44,7 +44,9 @@ def to_examples(rows: list[Row], shape: str | None, prompt: Prompt) -> list[Exam
             wrong.append(f"{row.where}: {error}")
     if wrong:
         more = f"\n  … and {len(wrong) - 5} more rows" if len(wrong) > 5 else ""
-        raise DataError(f"{len(wrong)} of {len(rows)} rows cannot be used as {shape}:\n  " + "\n  ".join(wrong[:5]) + more)
+        raise DataError(
+            f"{len(wrong)} of {len(rows)} rows cannot be used as {shape}:\n  " + "\n  ".join(wrong[:5]) + more
+        )
     return examples
 
 
@@ -83,11 +85,9 @@ def _text(columns: Mapping[str, Any], key: str, where: str = "") -> str:
     if key not in columns:
         raise ValueError(f"'{where}{key}' is missing; there are {', '.join(map(str, columns)) or 'no columns'}")
     value = columns[key]
-    if not isinstance(value, str):
-        raise ValueError(f"'{where}{key}' must be text, found {_found(value)}")
-    if not value.strip():
-        raise ValueError(f"'{where}{key}' is empty")
-    return value
+    if isinstance(value, str) and value.strip():
+        return value
+    raise ValueError(f"'{where}{key}' must be text that is not empty, found {_found(value)}")
 
 
 def _fill(template: str, columns: Mapping[str, Any]) -> str:

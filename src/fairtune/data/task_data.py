@@ -39,6 +39,8 @@ def load_splits(task: Task, root: Path) -> Splits:
     train = _examples(task, task.train, root)
     test, train = _part(task, task.test, "test", train, root)
     validation, train = _part(task, task.validation, "validation", train, root)
+    if task.limit is not None and task.limit < len(train):
+        train, _ = take(train, task.limit, "train")
     return Splits(_named_once(train), _named_once(validation), _named_once(test))
 
 

@@ -39,7 +39,7 @@ class Happened:
     """What is known of a run so far; a failed run keeps what it had."""
 
     metrics: dict[str, MetricValue] = field(default_factory=dict)
-    throughput: Throughput = Throughput(reason="no training")
+    throughput: Throughput = field(default_factory=lambda: Throughput(reason="no training"))
     tokens: TokenCounts | None = None
     parameters: Parameters | None = None
     leakage: Leakage | None = None
@@ -131,9 +131,7 @@ def _train(
     happened.tokens = _token_counts(result, prepared.cut)
     happened.throughput = Throughput(train_tokens_per_second=result.tokens / result.update_seconds)
     rule = "lowest validation loss" if training.keep == "best" else "last epoch"
-    happened.selection = Selection(
-        best_epoch=result.best_epoch, validation_losses=result.validation_losses, rule=rule
-    )
+    happened.selection = Selection(best_epoch=result.best_epoch, validation_losses=result.validation_losses, rule=rule)
 
 
 def _token_counts(result: TrainingResult, cut: Cut) -> TokenCounts:
@@ -186,4 +184,3 @@ def _count(network: torch.nn.Module) -> Parameters:
     parameters = list(network.parameters())
     trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     return Parameters(total=sum(parameter.numel() for parameter in parameters), trainable=trainable)
-

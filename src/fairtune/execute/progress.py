@@ -49,9 +49,7 @@ class ProgressFile:
         spent = self._clock() - self._phase_started
         steps = self._now.steps
         left = spent / step * (steps - step) if steps and step else None
-        self._now = replace(
-            self._now, step=step, loss=loss, tokens_per_second=tokens_per_second, seconds_left=left
-        )
+        self._now = replace(self._now, step=step, loss=loss, tokens_per_second=tokens_per_second, seconds_left=left)
         if self._clock() - self._written >= _EVERY_SECONDS:
             self._write()
 

@@ -43,9 +43,7 @@ def metric_value(metric: Metric, statistics: Any) -> MetricValue:
     )
 
 
-def _lines(
-    metric: Metric, outcomes: Sequence[Outcome], items: Sequence[tuple[float, ...]]
-) -> Iterator[dict[str, Any]]:
+def _lines(metric: Metric, outcomes: Sequence[Outcome], items: Sequence[tuple[float, ...]]) -> Iterator[dict[str, Any]]:
     for outcome, numbers in zip(outcomes, items, strict=True):
         generated = metric.needs == "generation"
         yield {

@@ -73,7 +73,8 @@ def _watch_until_end(process: BaseProcess, spec: RunSpec, folder: RunFolder, wat
     while process.exitcode is None:
         process.join(_POLL_SECONDS)
         progress = read_progress(folder.progress)
-        watch(progress, time.monotonic() - begun)
+        if not folder.record.exists():
+            watch(progress, time.monotonic() - begun)
         reason = _over_budget(process, spec, progress, time.monotonic() - begun)
         if reason and process.exitcode is None:
             _end(process)

@@ -13,7 +13,7 @@ from pathlib import Path
 # Imported here so that every forked run finds them in memory.
 import peft  # noqa: F401
 import torch
-import transformers.models.auto.modeling_auto  # noqa: F401
+import transformers.models.auto.modeling_auto
 import transformers.models.llama.modeling_llama  # noqa: F401
 
 from fairtune.errors import DivergedError, FairtuneError

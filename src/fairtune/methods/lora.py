@@ -54,7 +54,7 @@ class Lora:
         chosen = LoraOptions.model_validate(options)
         config = LoraConfig(
             r=chosen.rank,
-            lora_alpha=chosen.alpha,  # type: ignore[arg-type] # PEFT only ever divides it by the rank
+            lora_alpha=chosen.alpha,
             lora_dropout=chosen.dropout,
             target_modules=chosen.targets,
             task_type="CAUSAL_LM",

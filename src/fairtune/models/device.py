@@ -19,8 +19,8 @@ def choose_device(asked: str) -> torch.device:
     if asked == "auto":
         asked = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     device = torch.device(asked)
-    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
-    if not there[device.type]():
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if not there[device.type]:
         raise BudgetError(f"budget.device is '{asked}', which this machine (or this build of torch) does not have")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise BudgetError(f"budget.device is '{asked}'; there are {torch.cuda.device_count()} CUDA devices")

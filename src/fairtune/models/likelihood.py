@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -15,26 +13,23 @@ from fairtune.models.load import LanguageModel
 
 # Padded tokens of a micro-batch. On a CPU about 512 to 1,024 fit the cache best (docs/log.md). An update, or a
 # test set, is cut into as many as it needs; the cut never changes a result.
-TOKEN_BUDGET = 1024
+TOKEN_BUDGET = 512
 
 
-def supervised_losses(network: Any, batch: Sequence[Encoded], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def supervised_losses(model: LanguageModel, batch: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor]:
     """Negative log-likelihoods, in nats, of the supervised tokens of a batch.
 
     Rows are padded on the right and no attention mask is given: in a causal model no token sees what follows it,
-    so padding cannot reach a score. Logits are computed only from the first supervised position on.
+    so padding cannot reach a score. Logits are computed only where a supervised token is predicted.
 
     Returns:
         losses ``(tokens,)`` in fp32, and for each the row of the batch it belongs to, ``(tokens,)``.
     """
-    tokens, supervised = _padded(batch, device)
-    first = int(supervised.any(dim=0).to(torch.uint8).argmax())
-    options = {"logits_to_keep": tokens.shape[1] - first} if _keeps_logits(network) else {}
-    logits = network(input_ids=tokens[:, :-1], use_cache=False, **options).logits
-    wanted = supervised[:, first:]
-    kept = logits[:, -wanted.shape[1] :][wanted].float()
-    losses = cross_entropy(kept, tokens[:, first:][wanted], reduction="none")
-    return losses, wanted.nonzero()[:, 0]
+    tokens, supervised = _padded(batch, model.device)
+    predicts = supervised[:, 1:]  # position t predicts token t + 1, and the last position predicts nothing
+    with model.computing(), model.gate.only(predicts):
+        logits = model.network(input_ids=tokens[:, :-1], use_cache=False).logits
+    return cross_entropy(logits.float(), tokens[:, 1:][predicts], reduction="none"), predicts.nonzero()[:, 0]
 
 
 @dataclass(frozen=True)
@@ -57,8 +52,7 @@ def item_losses(
     model.network.eval()
     scored: dict[int, ItemLoss] = {}
     for micro in micro_batches([len(item.tokens) for item in examples], TOKEN_BUDGET):
-        with model.computing():
-            losses, rows = supervised_losses(model.network, [examples[row] for row in micro.rows], model.device)
+        losses, rows = supervised_losses(model, [examples[row] for row in micro.rows])
         sums = torch.zeros(len(micro.rows), dtype=torch.float64).index_add_(0, rows.cpu(), losses.double().cpu())
         for position, row in enumerate(micro.rows):
             scored[row] = ItemLoss(float(sums[position]), examples[row].answer_tokens)
@@ -75,9 +69,3 @@ def _padded(batch: Sequence[Encoded], device: torch.device) -> tuple[torch.Tenso
         tokens[row, : len(item.tokens)] = torch.tensor(item.tokens)
         supervised[row, 1 : len(item.tokens)] = torch.tensor(item.supervised[1:])
     return tokens.to(device), supervised.to(device)
-
-
-def _keeps_logits(network: Any) -> bool:
-    """Whether the model can compute the logits of the last positions alone."""
-    inner = network.get_base_model() if hasattr(network, "get_base_model") else network
-    return "logits_to_keep" in inspect.signature(inner.forward).parameters

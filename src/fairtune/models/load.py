@@ -14,6 +14,7 @@ from transformers.utils import logging as transformers_logging
 
 from fairtune.data import stop_tokens
 from fairtune.errors import ModelError
+from fairtune.models.gate import OutputGate
 from fairtune.models.precision import DTYPES, compute_in
 from fairtune.study import Precision
 
@@ -31,6 +32,7 @@ class LanguageModel:
     device: torch.device
     precision: Precision
     stops: list[int]
+    gate: OutputGate
 
     @property
     def context(self) -> int | None:
@@ -55,7 +57,12 @@ def load_tokenizer(folder: Path, trust_remote_code: bool) -> Any:
 
 
 def load_model(
-    folder: Path, tokenizer: Any, precision: Precision, device: torch.device, trust_remote_code: bool, longest: int
+    folder: Path,
+    tokenizer: Any,
+    precision: Precision,
+    device: torch.device,
+    trust_remote_code: bool,
+    longest: int,
 ) -> LanguageModel:
     """The weights of a local folder, in evaluation mode, on the device.
 
@@ -78,7 +85,8 @@ def load_model(
     network.requires_grad_(False)
     network.to(device).eval()
     declared = network.generation_config.eos_token_id if network.generation_config else None
-    return LanguageModel(network, tokenizer, device, precision, stop_tokens(tokenizer, declared))
+    gate = OutputGate(network.get_output_embeddings())
+    return LanguageModel(network, tokenizer, device, precision, stop_tokens(tokenizer, declared), gate)
 
 
 def _load(kind: Any, folder: Path, trust_remote_code: bool, **options: Any) -> Any:

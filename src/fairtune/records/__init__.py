@@ -17,7 +17,14 @@ from fairtune.records.schema import (
     Throughput,
     TokenCounts,
 )
-from fairtune.records.store import RunFolder, read_lines, read_record, write_atomically, write_lines, write_record
+from fairtune.records.store import (
+    RunFolder,
+    read_lines,
+    read_record,
+    write_atomically,
+    write_lines,
+    write_record,
+)
 
 __all__ = [
     "ErrorInfo",

@@ -10,7 +10,7 @@ from fairtune.study import RunSpec
 
 Status = Literal["ok", "does_not_fit", "out_of_memory", "diverged", "timeout", "failed", "interrupted"]
 Phase = Literal["load", "train", "evaluate", "generate"]
-VERSION = 1
+VERSION: Literal[1] = 1
 
 
 class Part(BaseModel):
@@ -54,7 +54,8 @@ class Throughput(Part):
     """Tokens per second, each over its own work only."""
 
     train_tokens_per_second: float | None = Field(
-        default=None, description="tokens in training examples, padding excluded, over the seconds of the updates"
+        default=None,
+        description="tokens in training examples, padding excluded, over the seconds of the updates",
     )
     generate_tokens_per_second: float | None = Field(default=None, description="new tokens of all answers")
     reason: str | None = None

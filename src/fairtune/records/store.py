@@ -134,7 +134,9 @@ def write_atomically(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise BudgetError(f"{path}: cannot be written: {error.strerror}. Free some space, or choose --runs DIR") from error
+        raise BudgetError(
+            f"{path}: cannot be written: {error.strerror}. Free some space, or choose --runs DIR"
+        ) from error
 
 
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -43,10 +43,10 @@ def _quality(report: Report) -> TextTable:
     rows = []
     for row in report.rows:
         status = row.entries[0].status
-        shown = [_score(row, name, report) for name in report.metrics]
+        shown: list[tuple[str, ...]] = [_score(row, name, report) for name in report.metrics]
         if not row.mean and status != "ok":
-            shown = [(status,)] + [("–",)] * (len(report.metrics) - 1)
-        rows.append(tuple([*_who(row, report), *shown]))
+            shown = [(status,), *([("–",)] * (len(report.metrics) - 1))]
+        rows.append((*_who(row, report), *shown))
     return TextTable("Quality", tuple(headings), tuple(rows))
 
 
@@ -97,8 +97,8 @@ def _cost(report: Report) -> TextTable:
         "peak generate",
         "predicted",
     )
-    rows = [tuple([*_who(row, report), *((text,) for text in _costs(row))]) for row in report.rows]
-    return TextTable("Cost", headings, tuple(rows))
+    rows = tuple((*_who(row, report), *((text,) for text in _costs(row))) for row in report.rows)
+    return TextTable("Cost", headings, rows)
 
 
 def _costs(row: Row) -> list[str]:

@@ -157,7 +157,9 @@ def _baseline(entry: Entry, entries: Sequence[Entry]) -> Entry | None:
     return None
 
 
-def _row(entries: Sequence[Entry], base: Entry | None, tables: Tables, metrics: Sequence[str], mean: bool = False) -> Row:
+def _row(
+    entries: Sequence[Entry], base: Entry | None, tables: Tables, metrics: Sequence[str], mean: bool = False
+) -> Row:
     values: dict[str, MetricValue] = {}
     uplift: dict[str, Difference] = {}
     for name in metrics:

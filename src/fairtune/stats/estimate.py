@@ -26,8 +26,6 @@ def estimate(statistics: Floats, aggregate: Aggregate, proportion: bool) -> Esti
             the mean of several runs the number of items is still that of one test set: they are the same items.
     """
     value = value_of(statistics, aggregate)
-    if proportion:
-        interval = wilson_interval(value, statistics.shape[1])
-    else:
-        interval = bootstrap_interval(statistics, aggregate)
+    items = statistics.shape[1]
+    interval = wilson_interval(value, items) if proportion else bootstrap_interval(statistics, aggregate)
     return Estimate(value, interval.low, interval.high, interval.method)

@@ -27,7 +27,7 @@ def expand(
         identify_model: resolves a model to the fingerprint of its weights (models room).
         task_fingerprint: hash of the task's rows and their split (data room).
     """
-    models = [identify_model(ref, loaded.root) for ref in loaded.study.models]
+    models = _told_apart([identify_model(ref, loaded.root) for ref in loaded.study.models])
     task = TaskChoice(task=loaded.task, root=str(loaded.task_root), fingerprint=task_fingerprint)
     runs: dict[str, RunSpec] = {}
     for model in models:
@@ -36,6 +36,14 @@ def expand(
                 for run in _seeded(loaded, vocabulary, model, task, precision, candidate):
                     runs.setdefault(run.run_id, run)
     return list(runs.values())
+
+
+def _told_apart(models: list[ModelChoice]) -> list[ModelChoice]:
+    """Two models of one name are called by their sources."""
+    names = [model.name for model in models]
+    return [
+        model.model_copy(update={"name": model.source}) if names.count(model.name) > 1 else model for model in models
+    ]
 
 
 def _seeded(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -33,7 +33,7 @@ def parse_methods(
         found, wrong = _parse_entry(entry, f"methods[{index}]", vocabulary, training)
         candidates += found
         problems += wrong
-    return candidates, problems
+    return _labelled(candidates, training), problems
 
 
 def _parse_entry(
@@ -53,10 +53,10 @@ def _parse_entry(
         return [], unknown
     candidates: list[Candidate] = []
     problems: dict[Problem, None] = {}
-    for options, label in _expand(raw, words):
+    for options in _expand(raw, words):
         try:
-            candidates.append(_candidate(name, options, label, words, training))
-        except _WrongOption as wrong:
+            candidates.append(_candidate(name, options, words, training))
+        except _WrongOptionError as wrong:
             problems.update(dict.fromkeys(problems_of(wrong.error, wrong.model, path)))
     return candidates, list(problems)
 
@@ -71,7 +71,7 @@ def _name_and_options(entry: Any) -> tuple[str, Mapping[str, Any]] | None:
     return None
 
 
-class _WrongOption(Exception):
+class _WrongOptionError(Exception):
     def __init__(self, error: ValidationError, model: type[BaseModel]) -> None:
         self.error, self.model = error, model
 
@@ -80,27 +80,47 @@ def _validated(model: type[BaseModel], values: Mapping[str, Any]) -> BaseModel:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise _WrongOption(error, model) from None
+        raise _WrongOptionError(error, model) from None
 
 
-def _candidate(
-    name: str, options: Mapping[str, Any], label: str, words: MethodWords, training: Training
-) -> Candidate:
+def _candidate(name: str, options: Mapping[str, Any], words: MethodWords, training: Training) -> Candidate:
     own = {key: value for key, value in options.items() if key in words.options.model_fields}
     overrides = {key: value for key, value in options.items() if key not in words.options.model_fields}
     filled = _validated(words.options, own)
     _validated(Training, {**training.model_dump(), **overrides})
-    choice = MethodChoice(name=name, options=filled.model_dump(mode="json"), trains=words.trains, label=f"{name} {label}".strip())
+    choice = MethodChoice(name=name, options=filled.model_dump(mode="json"), trains=words.trains, label=name)
     return Candidate(choice, overrides)
 
 
-def _expand(raw: Mapping[str, Any], words: MethodWords) -> Iterator[tuple[dict[str, Any], str]]:
-    """Every combination of the listed values, with a label that names what varies."""
+def _labelled(candidates: list[Candidate], training: Training) -> list[Candidate]:
+    """Methods of one name are told apart by the options in which they differ, however they were written."""
+    labelled = []
+    for candidate in candidates:
+        ours = _settings(candidate, training)
+        family = [_settings(other, training) for other in candidates if other.choice.name == candidate.choice.name]
+        varied = [key for key, value in ours.items() if any(other[key] != value for other in family)]
+        label = " ".join([candidate.choice.name, *(f"{key}={_shown(ours[key])}" for key in varied)])
+        labelled.append(replace(candidate, choice=candidate.choice.model_copy(update={"label": label})))
+    return labelled
+
+
+def _settings(candidate: Candidate, training: Training) -> dict[str, Any]:
+    return {**training.model_dump(), **candidate.overrides, **candidate.choice.options}
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "default"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _expand(raw: Mapping[str, Any], words: MethodWords) -> Iterator[dict[str, Any]]:
+    """Every combination of the listed values, in the order written."""
     axes = {key: value for key, value in raw.items() if isinstance(value, list) and _is_axis(key, value, words)}
     for values in itertools.product(*axes.values()):
-        chosen = dict(zip(axes, values, strict=True))
-        yield {**raw, **chosen}, " ".join(f"{key}={value}" for key, value in chosen.items())
-
+        yield {**raw, **dict(zip(axes, values, strict=True))}
 
 
 def _is_axis(key: str, value: list[Any], words: MethodWords) -> bool:

@@ -58,6 +58,7 @@ def load_task(path: Path) -> Task:
     Raises:
         SpecError: as for a study.
     """
+    task: Task | None
     task, problems = _validate(Task, read_yaml(path))
     if task is None:
         raise SpecError(problems, str(path))
@@ -89,7 +90,11 @@ def _load_task(value: Any, root: Path, vocabulary: Vocabulary) -> tuple[Task | N
         except SpecError as error:
             return None, root, [Problem("task", str(error))]
     advice = suggest(value, vocabulary.tasks)
-    return None, root, [Problem("task", f"unknown task '{value}'; {advice}, or the path of a task file (.yaml)")]
+    return (
+        None,
+        root,
+        [Problem("task", f"unknown task '{value}'; {advice}, or the path of a task file (.yaml)")],
+    )
 
 
 def _parse_methods(
@@ -106,7 +111,9 @@ def _metric_names(raw: dict[str, Any], task: Task | None) -> tuple[str, ...]:
     asked = raw.get("evaluate")
     if asked is None:
         return task.metrics if task else ()
-    return tuple(dict.fromkeys(item for item in (asked if isinstance(asked, list) else [asked]) if isinstance(item, str)))
+    return tuple(
+        dict.fromkeys(item for item in (asked if isinstance(asked, list) else [asked]) if isinstance(item, str))
+    )
 
 
 def _unknown_metrics(names: Iterable[str], raw: dict[str, Any], vocabulary: Vocabulary) -> list[Problem]:

@@ -38,7 +38,11 @@ def _loosened(key: str, item: dict[str, Any]) -> dict[str, Any]:
 def _method_items(vocabulary: Vocabulary, definitions: dict[str, Any]) -> dict[str, Any]:
     branches: list[dict[str, Any]] = [{"enum": sorted(vocabulary.methods)}]
     for name, words in sorted(vocabulary.methods.items()):
-        body = {"type": ["object", "null"], "additionalProperties": False, "properties": _options(words, definitions)}
+        body = {
+            "type": ["object", "null"],
+            "additionalProperties": False,
+            "properties": _options(words, definitions),
+        }
         branches.append(
             {"type": "object", "additionalProperties": False, "required": [name], "properties": {name: body}}
         )

@@ -77,6 +77,9 @@ class Task(Strict):
     train: str = Field(min_length=1, description="file, or a shipped source such as cldr:en-es")
     validation: str | Number = Field(default=0.1, description="file, share of train (0–1) or number of rows")
     test: str | Number = Field(default=0.2, description="file, share of train (0–1) or number of rows")
+    limit: Count | None = Field(
+        default=None, description="train on at most this many examples, chosen by the hash of their content"
+    )
     shape: Literal["prompt_completion", "messages"] | None = Field(
         default=None, description="how rows are read; recognised from the first row if absent"
     )
@@ -135,7 +138,9 @@ class Study(Strict):
         default=None, description="metrics; the task's own if absent"
     )
     seeds: Annotated[
-        list[Annotated[int, BeforeValidator(_no_bool), Field(ge=0)]], BeforeValidator(_as_list), Field(min_length=1)
+        list[Annotated[int, BeforeValidator(_no_bool), Field(ge=0)]],
+        BeforeValidator(_as_list),
+        Field(min_length=1),
     ] = [0]
     budget: Budget = Budget()
 

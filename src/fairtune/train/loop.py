@@ -114,7 +114,14 @@ def _epoch(
         result.add(outcome, time.perf_counter() - started)
         report(
             UpdateReport(
-                done + 1, total, epoch + 1, outcome.loss, rate, result.tokens, result.update_seconds, outcome.grad_norm
+                done + 1,
+                total,
+                epoch + 1,
+                outcome.loss,
+                rate,
+                result.tokens,
+                result.update_seconds,
+                outcome.grad_norm,
             )
         )
 

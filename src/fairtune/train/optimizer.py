@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 
@@ -21,7 +21,7 @@ class MasterAdamW:
         self.parameters = list(parameters)
         self.masters = [_master(parameter) for parameter in self.parameters]
         self._hooks = [
-            parameter.register_post_accumulate_grad_hook(_gradient_mover(master))
+            parameter.register_post_accumulate_grad_hook(_gradient_mover(master))  # type: ignore[no-untyped-call]
             for parameter, master in self._copied()
         ]
         self.adamw = torch.optim.AdamW(
@@ -66,7 +66,7 @@ def _master(parameter: torch.nn.Parameter) -> torch.Tensor:
     return parameter if parameter.dtype == torch.float32 else parameter.detach().float()
 
 
-def _gradient_mover(master: torch.Tensor):  # type: ignore[no-untyped-def] # noqa: ANN202
+def _gradient_mover(master: torch.Tensor) -> Callable[[torch.Tensor], None]:
     def move(parameter: torch.Tensor) -> None:
         if parameter.grad is None:
             return

