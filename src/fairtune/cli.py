@@ -42,9 +42,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except FairtuneError as error:
         _errors().print(Text(f"fairtune: {error}", style="red"), soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        _errors().print("fairtune: stopped; what is finished is kept")
-        sys.exit(1)
     except Exception as error:
         if not hasattr(error, "show"):  # click's own errors can show themselves
             raise
@@ -84,7 +81,11 @@ def run(
     request = read_request(study)
     console = _errors()
     with LiveWatcher(console) if console.is_terminal else PlainWatcher(console) as watcher:
-        run_study(request, runs, watcher, repeat)
+        try:
+            run_study(request, runs, watcher, repeat)
+        except KeyboardInterrupt:
+            watcher.say("stopped; what is finished is kept, and the same command goes on from there")
+            return 1
     return _show_report(request, runs)
 
 

@@ -77,7 +77,7 @@ def test_the_spanish_task_is_real_deterministic_and_disjoint_after_case_folding(
     splits = load_splits(task, TASKS["cldr-spanish"].parent)
     again = load_splits(task, TASKS["cldr-spanish"].parent)
     assert splits == again
-    assert (len(splits.train), len(splits.validation), len(splits.test)) == (448, 100, 200)
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (384, 100, 200)
     sides = [{folded(example.question) for example in part} for part in (splits.train, splits.validation, splits.test)]
     assert not sides[0] & sides[1]
     assert not sides[0] & sides[2]

@@ -5,7 +5,7 @@ import pytest
 
 from fairtune.errors import SpecError
 from fairtune.execute import vocabulary
-from fairtune.study import ModelChoice, expand, load_study, study_schema
+from fairtune.study import ModelChoice, Task, expand, load_study, study_schema
 
 GOOD = """
 name: good
@@ -129,8 +129,7 @@ def test_missing_keys_and_inline_tasks_are_told_by_path(tmp_path):
     assert sorted(problems(tmp_path, "name: n\ntask: {name: t, trian: a.jsonl}\nmethods: [base]\n")) == [
         "models: is required and missing",
         "task.train: is required and missing",
-        "task.trian: unknown; did you mean 'train'? "
-        + "allowed: limit, max_new_tokens, metrics, name, prompt, shape, test, train, validation, version",
+        f"task.trian: unknown; did you mean 'train'? allowed: {', '.join(sorted(Task.model_fields))}",
     ]
 
 

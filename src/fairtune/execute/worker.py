@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
 import threading
-import time
 import traceback
 from pathlib import Path
 
@@ -31,7 +31,7 @@ _OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
 def work(folder_path: str, command: tuple[str, ...]) -> None:
     """Reads ``spec.json``, does the run, writes ``record.json``. Never raises: what goes wrong is the record."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends this process
-    threading.Thread(target=_leave_with_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     folder = RunFolder(Path(folder_path))
     _log_to(folder.log)
     spec = RunSpec.model_validate_json(folder.spec.read_text(encoding="utf-8"))
@@ -88,8 +88,9 @@ def _log_to(path: Path) -> None:
     os.close(log)
 
 
-def _leave_with_parent(parent: int) -> None:
-    """Ends this process when its parent is gone: nobody would read the record, and the machine is needed."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+def _leave_with_parent() -> None:
+    """Ends this process when the command that started it is gone: nobody watches, and the machine is needed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

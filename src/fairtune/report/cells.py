@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fairtune.evaluate.metrics import METRICS
 from fairtune.records import Phase
-from fairtune.report.collect import Report, Row
+from fairtune.report.collect import AGAINST_BASE, AMONG_METHODS, Comparison, Report, Row
 from fairtune.units import format_bytes, format_count, format_seconds
 
 _MARKS = {"better": "▲", "worse": "▼", "no difference shown": "≈"}
@@ -22,9 +22,35 @@ class TextTable:
     rows: tuple[tuple[tuple[str, ...], ...], ...]
 
 
-def tables(report: Report) -> tuple[TextTable, TextTable]:
-    """Quality and cost, a row for each row of the report."""
-    return _quality(report), _cost(report)
+def tables(report: Report) -> list[TextTable]:
+    """Quality, trained methods against each other where there are several, and cost."""
+    pairs = _pairs(report)
+    return [_quality(report), *([pairs] if pairs.rows else []), _cost(report)]
+
+
+def _pairs(report: Report) -> TextTable:
+    """A row for each pair of trained methods: the first minus the second."""
+    pairs: dict[tuple[str, str], dict[str, Comparison]] = {}
+    for comparison in report.comparisons:
+        if comparison.family == AMONG_METHODS:
+            pairs.setdefault((comparison.a, comparison.b), {})[comparison.metric] = comparison
+    rows = tuple(
+        ((a,), (f"− {b}",), *(_difference(found.get(name)) for name in report.metrics))
+        for (a, b), found in pairs.items()
+    )
+    headings = ("method", "minus", *(f"{name} {_arrow(name)}" for name in report.metrics))
+    return TextTable("Against each other", headings, rows)
+
+
+def _difference(found: Comparison | None) -> tuple[str, ...]:
+    if found is None:
+        return ("–",)
+    ends = f"[{_signed(found.low)}, {_signed(found.high)}]"
+    return (f"Δ {_signed(found.difference)}", ends, _MARKS[found.verdict])
+
+
+def _signed(value: float) -> str:
+    return f"{'+' if value >= 0 else '−'}{format_score(abs(value))}"
 
 
 def _who(row: Row, report: Report) -> list[tuple[str, ...]]:
@@ -61,9 +87,7 @@ def _score(row: Row, name: str, report: Report) -> tuple[str, ...]:
     parts = [format_score(value.value), f"[{format_score(value.low)}, {format_score(value.high)}]"]
     gain = row.uplift.get(name)
     if gain:
-        sign = "+" if gain.difference >= 0 else "−"
-        mark = _mark(row, name, report)
-        parts.append(f"Δ {sign}{format_score(abs(gain.difference))} {mark}".rstrip())
+        parts.append(f"Δ {_signed(gain.difference)} {_mark(row, name, report)}".rstrip())
     return tuple(parts)
 
 
@@ -71,7 +95,7 @@ def _mark(row: Row, name: str, report: Report) -> str:
     """A verdict belongs to a method with all its seeds, not to one seed of several."""
     runs = tuple(entry.spec.run_id for entry in row.entries)
     for comparison in report.comparisons:
-        if comparison.metric == name and comparison.a_runs == runs:
+        if (comparison.family, comparison.metric, comparison.a_runs) == (AGAINST_BASE, name, runs):
             return _MARKS[comparison.verdict]
     return ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from fairtune.stats import Difference, Floats, estimate, holm, paired_difference
 from fairtune.study import RunSpec
 
 LEVEL = 0.05
+AGAINST_BASE = "against the untouched model"
+AMONG_METHODS = "among trained methods"
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Entry:
 class Comparison:
     """One metric of one method against another, paired item by item over all their seeds."""
 
+    family: str
+    """:data:`AGAINST_BASE` or :data:`AMONG_METHODS`; p-values are adjusted within a family and metric."""
     metric: str
     a: str
     b: str
@@ -100,6 +105,7 @@ def collect(study: str, entries: Sequence[Entry]) -> Report:
     tables, problems = _read_tables(entries)
     metrics = tuple(dict.fromkeys(metric.name for entry in entries for metric in entry.spec.metrics))
     rows: list[Row] = []
+    wholes: list[Row] = []
     comparisons: list[Comparison] = []
     for group in _groups(entries):
         base = _baseline(group[0], entries)
@@ -109,7 +115,10 @@ def collect(study: str, entries: Sequence[Entry]) -> Report:
         if whole and len(group) > 1:
             rows.append(whole)
         if whole and base:
-            comparisons += _compared(whole, base)
+            comparisons += _compared(AGAINST_BASE, whole, (base,), whole.uplift)
+        if whole and group[0].spec.method.trains:
+            wholes.append(whole)
+    comparisons += _among(wholes, tables, metrics)
     notes = [*problems, *_notes(entries, comparisons)]
     return Report(study, tuple(entries), metrics, tuple(rows), tuple(_adjusted(comparisons)), tuple(notes))
 
@@ -190,33 +199,52 @@ def _mean_value(single: MetricValue, metric: Metric, statistics: Floats) -> Metr
     )
 
 
-def _compared(row: Row, base: Entry) -> list[Comparison]:
+def _among(wholes: Sequence[Row], tables: Tables, metrics: Sequence[str]) -> list[Comparison]:
+    """Every pair of trained methods on one model at one precision."""
+    found: list[Comparison] = []
+    for first, second in itertools.combinations(wholes, 2):
+        if first.spec.model == second.spec.model and first.spec.precision == second.spec.precision:
+            found += _compared(AMONG_METHODS, first, second.entries, _differences(first, second, tables, metrics))
+    return found
+
+
+def _differences(first: Row, second: Row, tables: Tables, metrics: Sequence[str]) -> dict[str, Difference]:
+    found: dict[str, Difference] = {}
+    for name in metrics:
+        ours, theirs = _stacked(first.entries, name, tables), _stacked(second.entries, name, tables)
+        if ours and theirs and ours[0] == theirs[0]:
+            found[name] = paired_difference(ours[1], theirs[1], METRICS[name].aggregate)
+    return found
+
+
+def _compared(family: str, row: Row, others: Sequence[Entry], found: dict[str, Difference]) -> list[Comparison]:
     return [
         Comparison(
+            family=family,
             metric=name,
             a=row.spec.cell,
-            b=base.spec.cell,
-            n=found.n,
-            difference=found.difference,
-            low=found.low,
-            high=found.high,
-            p=found.p,
-            p_adjusted=found.p,
+            b=others[0].spec.cell,
+            n=difference.n,
+            difference=difference.difference,
+            low=difference.low,
+            high=difference.high,
+            p=difference.p,
+            p_adjusted=difference.p,
             verdict="",
             a_runs=tuple(entry.spec.run_id for entry in row.entries),
-            b_runs=(base.spec.run_id,),
+            b_runs=tuple(entry.spec.run_id for entry in others),
         )
-        for name, found in row.uplift.items()
+        for name, difference in found.items()
     ]
 
 
 def _adjusted(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Holm within each metric, and the verdict."""
-    by_metric: dict[str, list[Comparison]] = {}
+    """Holm within each family and metric, and the verdict."""
+    families: dict[tuple[str, str], list[Comparison]] = {}
     for comparison in comparisons:
-        by_metric.setdefault(comparison.metric, []).append(comparison)
+        families.setdefault((comparison.family, comparison.metric), []).append(comparison)
     adjusted: list[Comparison] = []
-    for name, family in by_metric.items():
+    for (_, name), family in families.items():
         for comparison, p in zip(family, holm([member.p for member in family]), strict=True):
             verdict = _verdict(comparison.difference, p, METRICS[name])
             adjusted.append(replace(comparison, p_adjusted=p, verdict=verdict))
@@ -248,7 +276,8 @@ def _notes(entries: Sequence[Entry], comparisons: Sequence[Comparison]) -> list[
             )
     if comparisons:
         notes.append(
-            "Intervals: 95 %, over test items; for a mean they speak of these seeds. Δ: paired difference to the base. "
-            "▲ better, ▼ worse at 5 % (approximate randomisation, Holm over the methods within each metric)."
+            "Intervals: 95 %, over test items; for a mean they speak of these seeds. Δ: paired difference, to the base where "
+            "no other is named. ▲ better, ▼ worse, ≈ no difference shown, at 5 % (approximate randomisation; Holm over all "
+            "comparisons of a table within each metric)."
         )
     return list(dict.fromkeys(notes))

@@ -6,7 +6,6 @@ exist: those names arrive in a :class:`~fairtune.study.vocabulary.Vocabulary`.
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
@@ -14,7 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from fairtune.units import parse_bytes, parse_seconds
 
 Precision = Literal["fp32", "bf16"]
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# A study and a task name folders and files, and must not lead out of them.
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
 class Strict(BaseModel):
@@ -72,7 +72,7 @@ class Prompt(Strict):
 class Task(Strict):
     """Data, prompt, split and metrics, under a name and a version."""
 
-    name: str = Field(pattern=NAME.pattern)
+    name: str = Field(pattern=_NAME)
     version: Count = 1
     train: str = Field(min_length=1, description="file, or a shipped source such as cldr:en-es")
     validation: str | Number = Field(default=0.1, description="file, share of train (0–1) or number of rows")
@@ -124,7 +124,7 @@ class Budget(Strict):
 class Study(Strict):
     """One YAML file: models × methods × precisions × seeds on one task, under a budget."""
 
-    name: str = Field(pattern=NAME.pattern)
+    name: str = Field(pattern=_NAME)
     task: str | Task = Field(description="a shipped task, a path to a task file, or the task's keys inline")
     models: Annotated[
         list[Annotated[ModelRef, BeforeValidator(_as_mapping("source"))]],

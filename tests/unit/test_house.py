@@ -1,0 +1,115 @@
+"""The rules of the house, held by a walk over the code."""
+
+import ast
+import statistics
+from pathlib import Path
+
+import pytest
+
+import fairtune
+from fairtune.data.starter import SMALL_MODEL, starter_study
+from fairtune.evaluate.metrics import METRICS
+from fairtune.execute import vocabulary
+from fairtune.methods import METHODS
+from fairtune.study import load_study
+from tests import tiny
+
+SOURCE = Path(fairtune.__file__).parent
+ROOT = Path(__file__).parents[2]
+FILES = sorted(SOURCE.rglob("*.py"))
+FUNCTIONS = [
+    (path, node)
+    for path in FILES
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+]
+
+
+def strings(path):
+    """String constants that are not docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    texts = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    return {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in texts
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "room"), [(set(METHODS), "methods"), (set(METRICS), "evaluate/metrics")], ids=["methods", "metrics"]
+)
+def test_nobody_outside_its_room_mentions_a_method_or_metric_by_name(names, room):
+    # The default metrics of a task; and CLDR's own word for a date with its weekday.
+    allowed = {"study/spec.py"} if room == "evaluate/metrics" else {"data/sources/cldr.py"}
+    offenders = {
+        str(path.relative_to(SOURCE)): sorted(names & strings(path))
+        for path in FILES
+        if room not in path.relative_to(SOURCE).as_posix() and names & strings(path)
+    }
+    assert set(offenders) <= allowed, offenders
+
+
+def test_functions_are_short_and_files_too():
+    lengths = [node.end_lineno - node.lineno + 1 for _, node in FUNCTIONS]
+    long = [f"{path.name}:{node.name}" for path, node in FUNCTIONS if node.end_lineno - node.lineno + 1 > 50]
+    assert not long
+    assert statistics.median(lengths) <= 12
+    assert not [path.name for path in FILES if len(path.read_text(encoding="utf-8").splitlines()) > 400]
+
+
+def test_no_exception_is_swallowed():
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ExceptHandler):
+                assert node.type is not None, path
+                assert not all(isinstance(line, ast.Pass) for line in node.body), f"{path}:{node.lineno}"
+
+
+def test_public_names_are_these():
+    assert sorted(fairtune.__all__) == [
+        *("BudgetError", "DataError", "DivergedError", "FairtuneError", "ModelError", "RecordError", "SpecError"),
+        "__version__",
+    ]
+    assert all(hasattr(fairtune, name) for name in fairtune.__all__)
+
+
+def test_every_study_that_ships_is_right():
+    studies = sorted((ROOT / "studies").glob("*.yaml"))
+    assert studies
+    for path in studies:
+        assert load_study(path, vocabulary()).candidates
+
+
+def test_the_study_that_init_writes_is_right(tmp_path):
+    tiny.write_jsonl(tmp_path / "rows.jsonl", tiny.rows(20))
+    target = tmp_path / "study.yaml"
+    target.write_text(starter_study(str(tmp_path / "rows.jsonl"), target), encoding="utf-8")
+    loaded = load_study(target, vocabulary())
+    assert loaded.task.train == "rows.jsonl"
+    assert loaded.study.models[0].source == SMALL_MODEL
+
+
+def test_the_demo_and_init_use_the_same_weights():
+    assert SMALL_MODEL in (ROOT / "studies" / "demo.yaml").read_text(encoding="utf-8")
+
+
+def test_every_dependency_carries_its_reason():
+    lines = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("\n")
+    start = lines.index("dependencies = [")
+    entries = lines[start + 1 : lines.index("]", start)]
+    assert all("# " in line for line in entries), [line for line in entries if "# " not in line]
+
+
+def test_every_method_keeps_the_protocol():
+    for name, method in METHODS.items():
+        assert method.name == name
+        assert method.summary
+        assert (method.default_learning_rate is None) == (not method.trains)
+        assert (method.learning_rate_reason is None) == (not method.trains)
