@@ -6,6 +6,7 @@ FairtuneError            something the user can put right; the command line exit
 ├── ModelError           weights that are missing, unsafe or cannot be read
 ├── BudgetError          memory, disk or time that cannot be had
 ├── RecordError          a run folder that cannot be read, or is held by another process
+│   └── RecordVersionError   the record is whole, and of another version
 └── DivergedError        training left the finite numbers
 """
 
@@ -62,6 +63,10 @@ class BudgetError(FairtuneError):
 
 class RecordError(FairtuneError):
     """A run folder that cannot be read, or is in use."""
+
+
+class RecordVersionError(RecordError):
+    """A record that another fairtune wrote: whole, but not for this one to read or repeat."""
 
 
 class DivergedError(FairtuneError):

@@ -81,7 +81,7 @@ def test_an_unknown_format_is_refused_with_the_nearest(tmp_path, llama):
 def test_a_folder_that_cannot_hold_runs_is_refused(tmp_path, llama):
     (tmp_path / "file").write_text("")
     path = study(tmp_path, llama)
-    refused(fairtune("run", path, "--runs", "file", cwd=tmp_path), "cannot be made", "--runs DIR")
+    refused(fairtune("run", path, "--runs", "file", cwd=tmp_path), "cannot be written", "--runs DIR")
 
 
 def test_init_never_overwrites_a_study_and_refuses_data_it_does_not_know(tmp_path):

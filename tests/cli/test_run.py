@@ -364,3 +364,25 @@ def test_a_leak_is_told_beside_the_scores(tmp_path, llama):
     assert result.returncode == 0, result.stderr
     assert "Leak: 21 test items are asked in training too" in result.stdout
     assert records(tmp_path)["base 0"]["leakage"]["test_in_train"] == 21
+
+
+def test_a_test_item_in_the_validation_part_is_told_too(tmp_path, llama):
+    path = study(tmp_path, llama, methods=["base"])
+    content = yaml.safe_load(path.read_text())
+    content["task"].update(test="test.jsonl", validation="test.jsonl")
+    path.write_text(yaml.safe_dump(content))
+    tiny.write_jsonl(tmp_path / "test.jsonl", [{**row, "prompt": "new " + row["prompt"]} for row in tiny.rows(6)])
+    result = fairtune("run", path, cwd=tmp_path)
+    assert "Leak: 0 test items are asked in training too, 6 in validation" in result.stdout.replace("\n", " ")
+
+
+def test_a_record_of_a_newer_fairtune_is_left_alone(tmp_path, llama):
+    study(tmp_path, llama, methods=["base"])
+    assert fairtune("run", "study.yaml", cwd=tmp_path).returncode == 0
+    path = next((tmp_path / "runs" / "small").glob("*/record.json"))
+    newer = path.read_text().replace('"version": 1', '"version": 2', 1)
+    path.write_text(newer)
+    refused = fairtune("run", "study.yaml", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "record version 2; this fairtune reads version 1" in refused.stderr
+    assert path.read_text() == newer

@@ -104,3 +104,25 @@ def test_logits_are_computed_only_where_a_supervised_token_is_predicted(llama):
     with torch.no_grad():
         supervised_losses(model, items)
     assert seen == [(sum(item.answer_tokens for item in items), 260)]
+
+
+def test_greedy_is_greedy_whatever_the_models_makers_prefer(llama, tmp_path):
+    import json
+    import shutil
+
+    shutil.copytree(llama, tmp_path / "model")
+    preferred = {"repetition_penalty": 5.0, "no_repeat_ngram_size": 1, "temperature": 3.0, "do_sample": True}
+    (tmp_path / "model" / "generation_config.json").write_text(json.dumps(preferred))
+    items = tiny.encoded(6)
+    model = tiny.language_model(tmp_path / "model")
+    assert generate(model, items, 12) == generate(tiny.language_model(llama), items, 12)
+    METHODS["full"].save(model, tmp_path / "saved")
+    assert json.loads((tmp_path / "saved" / "generation_config.json").read_text())["repetition_penalty"] == 5.0
+
+
+def test_an_adapter_on_the_output_layer_sees_what_the_gate_lets_through(llama):
+    model, items = tiny.language_model(llama), tiny.encoded(5)
+    before = losses(model, items)
+    METHODS["lora"].attach(model, {"rank": 2, "targets": ["lm_head"]}, 0)
+    model.gate.move_to(model.network.get_output_embeddings())
+    assert losses(model, items) == pytest.approx(before, rel=1e-6)

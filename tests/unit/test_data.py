@@ -284,3 +284,94 @@ def test_real_worked_answers_become_examples(shared_data):
         assert item.tokens[-1] == 2
         assert item.supervised[-1]
         assert 0 < item.answer_tokens < len(item.tokens)
+
+
+# --- templates and tokenizers of real models' kinds -----------------------------------------------------------------
+
+THOUGHT = "<think>\\n\\n</think>\\n\\n"
+THINKING = (  # as Qwen3 does: earlier answers lose their empty thoughts
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
+    "{% if m['role'] == 'assistant' and loop.last %}{{ '"
+    + THOUGHT
+    + "' }}{% endif %}{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% if enable_thinking is false %}{{ '" + THOUGHT + "' }}"
+    "{% endif %}{% endif %}"
+)
+
+
+def conversation(*turns):
+    return examples_of({"messages": [{"role": role, "content": content} for role, content in turns]})
+
+
+def test_a_template_that_rewrites_earlier_answers_learns_the_last_alone_and_loses_nothing():
+    tokenizer = tiny.tokenizer()
+    tokenizer.chat_template = THINKING
+    made = conversation(("user", "q1"), ("assistant", "a1"), ("user", "q2"), ("assistant", "a2"))
+    item = encode_all(made, tokenizer)[0]
+    assert shown(item, tokenizer) == (
+        "<|im_start|>user\nq1<|im_end|>\n<|im_start|>assistant\na1<|im_end|>\n<|im_start|>user\nq2<|im_end|>\n"
+        "<|im_start|>assistant\n<think>\n\n</think>\n\n[a2<|im_end|>]"
+    )
+
+
+def test_the_end_of_turn_is_the_first_special_token_after_the_answer():
+    from tokenizers import AddedToken
+
+    tokenizer = tiny.tokenizer()
+    tokenizer.add_tokens([AddedToken("\n", special=False, normalized=False)])  # as in Gemma
+    item = encode_all(conversation(("user", "q"), ("assistant", "two\nlines")), tokenizer)[0]
+    assert shown(item, tokenizer).endswith("[two\nlines<|im_end|>]")
+    assert stop_tokens(tokenizer, None) == [2]
+    tokenizer.chat_template += "{% if not add_generation_prompt %}<|endoftext|>{% endif %}"  # as in Phi-3
+    item = encode_all(conversation(("user", "q"), ("assistant", "a")), tokenizer)[0]
+    assert shown(item, tokenizer).endswith("[a<|im_end|>]")
+
+
+def test_an_answer_is_tokenised_as_in_its_context():
+    tokenizer = tiny.tokenizer()
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m['content'] }}{% if m['role'] == 'assistant' %}<|im_end|>{% endif %}{% endfor %}"
+    )
+    whole = encode_all(conversation(("user", "x"), ("assistant", "ab")), tokenizer)[0]
+    assert tokenizer.convert_ids_to_tokens(list(whole.tokens)) == ["x", "ab", "<|im_end|>"]
+    # Here the boundary falls inside a token: the prompt must be what the model is given when it generates.
+    across = encode_all(conversation(("user", "xa"), ("assistant", "b")), tokenizer)[0]
+    assert tokenizer.convert_ids_to_tokens(list(across.tokens)) == ["x", "a", "b", "<|im_end|>"]
+
+
+def test_a_date_in_a_prompt_is_fixed():
+    tokenizer = tiny.tokenizer()
+    tokenizer.chat_template = "{{ date_string }} " + tiny.CHAT_TEMPLATE
+    assert "26 Jul 2024" in tokenizer.decode(
+        encode_all(conversation(("user", "q"), ("assistant", "a")), tokenizer)[0].tokens
+    )
+
+
+def test_scoring_looks_at_the_last_answer_only():
+    from fairtune.data import only_last_answer
+
+    tokenizer = tiny.tokenizer()
+    item = encode_all(
+        conversation(("user", "q1"), ("assistant", "a1"), ("user", "q2"), ("assistant", "a2")), tokenizer
+    )[0]
+    assert shown(only_last_answer(item), tokenizer).count("[") == 1
+    assert only_last_answer(item).answer_tokens == 3
+
+
+def test_a_rows_own_system_message_makes_another_question_and_the_tasks_does_not():
+    own = [("system", "document 1"), ("user", "Summarise."), ("assistant", "a")]
+    other = [("system", "document 2"), ("user", "Summarise."), ("assistant", "b")]
+    assert leak_key(conversation(*own)[0]) != leak_key(conversation(*other)[0])
+    pair = {"prompt": "q", "completion": "a"}
+    assert leak_key(examples_of(pair, prompt=Prompt(system="s"))[0]) == leak_key(examples_of(pair)[0])
+
+
+def test_a_limit_is_kept_exactly_and_does_not_follow_the_order(tmp_path):
+    rows = [*tiny.rows(12), *tiny.rows(12)]
+    tiny.write_jsonl(tmp_path / "a.jsonl", rows)
+    tiny.write_jsonl(tmp_path / "b.jsonl", rows[::-1])
+    kept = [
+        load_splits(Task(name="t", train=f"{n}.jsonl", limit=9, test=2, validation=2), tmp_path).train for n in "ab"
+    ]
+    assert len(kept[0]) == 9
+    assert {e.question for e in kept[0]} == {e.question for e in kept[1]}

@@ -87,12 +87,13 @@ def test_every_study_that_ships_is_right():
         assert load_study(path, vocabulary()).candidates
 
 
-def test_the_study_that_init_writes_is_right(tmp_path):
-    tiny.write_jsonl(tmp_path / "rows.jsonl", tiny.rows(20))
+@pytest.mark.parametrize("name", ["rows.jsonl", "2024-01-05.jsonl", "true.jsonl", "my #1: data.jsonl", "a'b c.jsonl"])
+def test_the_study_that_init_writes_is_right(tmp_path, name):
+    tiny.write_jsonl(tmp_path / name, tiny.rows(20))
     target = tmp_path / "study.yaml"
-    target.write_text(starter_study(str(tmp_path / "rows.jsonl"), target), encoding="utf-8")
+    target.write_text(starter_study(str(tmp_path / name), target), encoding="utf-8")
     loaded = load_study(target, vocabulary())
-    assert loaded.task.train == "rows.jsonl"
+    assert loaded.task.train == name
     assert loaded.study.models[0].source == SMALL_MODEL
 
 

@@ -37,6 +37,29 @@ def test_a_folder_is_known_by_its_content_not_its_place(llama, tmp_path):
     assert chosen("./other", tmp_path).fingerprint != here.fingerprint
 
 
+def test_a_model_without_its_output_layer_is_refused_rather_than_made_up(llama, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "headless"
+    shutil.copytree(llama, folder)
+    weights = load_file(folder / "model.safetensors")
+    save_file(
+        {name: w for name, w in weights.items() if "lm_head" not in name},
+        folder / "model.safetensors",
+        {"format": "pt"},
+    )
+    with pytest.raises(ModelError, match=r"the weights lack lm_head\.weight"):
+        tiny.language_model(folder)
+
+
+def test_a_folder_in_the_working_directory_does_not_shadow_what_was_chosen(llama, tmp_path, monkeypatch):
+    shutil.copytree(llama, tmp_path / "study" / "mine")
+    (tmp_path / "elsewhere" / "mine").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    model = chosen("mine", tmp_path / "study")
+    assert fetch(model, silent) == tmp_path / "study" / "mine"
+
+
 def test_a_changed_chat_template_is_another_model(llama, tmp_path):
     shutil.copytree(llama, tmp_path / "copy")
     before = chosen("./copy", tmp_path).fingerprint
@@ -282,6 +305,7 @@ except ModelError as error:
 def ask_hub(source, endpoint, home):
     """In a process of its own: the hub's client reads its settings once, when it is imported."""
     environment = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "PATH": "/usr/bin:/bin"}
+    environment["FAIRTUNE_CACHE"] = str(home / "fairtune")
     done = subprocess.run([sys.executable, "-c", PROGRAM, source], env=environment, capture_output=True, text=True)
     return done.stdout + done.stderr
 
@@ -291,6 +315,8 @@ def test_a_hub_model_is_fetched_at_its_commit_and_found_again_without_the_hub(hu
     assert f"hub:lab/tiny@{COMMIT}" in first
     assert "model.safetensors" in first
     assert "tokenizer.json" in first
+    assert ask_hub("lab/tiny", "http://127.0.0.1:9", tmp_path).split("\n")[:2] == first.split("\n")[:2]
+    assert "not a hub id" in ask_hub("lab--/tiny", hub_server, tmp_path)
 
 
 def test_a_hub_model_that_is_not_there_or_not_reachable_is_told(hub_server, tmp_path):

@@ -54,6 +54,12 @@ def test_a_record_of_another_version_says_which(tmp_path, record):
         read_record(file)
 
 
+def test_extra_keys_of_a_record_are_welcome(tmp_path, record):
+    file = tmp_path / "record.json"
+    file.write_text(record.model_dump_json().replace('"version":1', '"note":"mine","version":1', 1))
+    assert read_record(file).run_id == record.run_id
+
+
 def test_what_an_earlier_attempt_left_is_moved_aside(tmp_path, record):
     folder = RunFolder.of(tmp_path, record.spec)
     for attempt in ("first", "second"):

@@ -61,6 +61,15 @@ def test_a_proportion_gets_an_interval_with_width_even_when_nothing_is_right():
     assert found.high > 0.05
 
 
+def test_a_single_item_and_a_value_that_is_not_finite_have_no_interval():
+    single = estimate(table([3.0]), mean, proportion=False)
+    assert (single.value, single.low, single.high) == (3.0, None, None)
+    assert "1 item says nothing" in single.reason
+    broken = estimate(table([1.0, float("nan")]), mean, proportion=False)
+    assert broken.value is None
+    assert broken.reason == "the value is nan"
+
+
 def test_coverage_of_the_bootstrap_interval_is_what_it_says():
     random = np.random.default_rng(4)
     inside = 0

@@ -5,7 +5,7 @@ import pytest
 
 from fairtune.errors import SpecError
 from fairtune.execute import vocabulary
-from fairtune.study import ModelChoice, Task, expand, load_study, study_schema
+from fairtune.study import ModelChoice, Study, Task, expand, load_study, study_schema
 
 GOOD = """
 name: good
@@ -181,3 +181,24 @@ def test_methods_that_differ_are_never_taken_for_seeds_of_one(tmp_path):
 def test_models_of_one_name_are_called_by_their_sources(tmp_path):
     text = "name: n\ntask: cldr-spanish\nmodels: [{source: a, name: x}, {source: b, name: x}, c]\nmethods: base\n"
     assert [run.model.name for run in runs_of(tmp_path, text)] == ["a", "b", "c"]
+
+
+def test_two_revisions_of_a_model_are_two_models(tmp_path):
+    def by_revision(ref, root):
+        return ModelChoice(name="x", source="lab/x", fingerprint=f"hub:lab/x@{ref.revision}")
+
+    text = "name: n\ntask: cldr-spanish\nmodels: [{source: lab/x, revision: aaaa}, {source: lab/x, revision: bbbb}]\n"
+    loaded = load(tmp_path, text + "methods: base\n")
+    first, second = expand(loaded, vocabulary(), by_revision, "data")
+    assert first.cell != second.cell
+
+
+@pytest.mark.parametrize("text", ["methods: [{lora: {rank: []}}]", "methods: base\nevaluate: []", "methods: []"])
+def test_an_empty_list_is_refused(tmp_path, text):
+    assert len(problems(tmp_path, f"name: n\ntask: cldr-spanish\nmodels: [m]\n{text}\n")) == 1
+
+
+def test_an_anchor_can_be_merged_and_a_key_must_be_a_word(tmp_path):
+    text = "x: &x {epochs: 3}\nname: n\ntask: cldr-spanish\nmodels: [m]\nmethods: full\ntraining: {<<: *x}\n"
+    assert problems(tmp_path, text) == [f"x: unknown; allowed: {', '.join(sorted(Study.model_fields))}"]
+    assert "a key must be a word" in problems(tmp_path, "name: {{ name }}\n")[0]

@@ -1,7 +1,7 @@
 """Rows ▸ examples ▸ parts ▸ tokens ▸ batches. Nothing here needs torch."""
 
 from fairtune.data.batches import MicroBatch, micro_batches, updates
-from fairtune.data.encode import Cut, Encoded, cut_to, encode_all, require_context, stop_tokens
+from fairtune.data.encode import Cut, Encoded, cut_to, encode_all, only_last_answer, require_context, stop_tokens
 from fairtune.data.examples import Example, Message, digest, folded, leak_key, make_example
 from fairtune.data.leaks import overlap
 from fairtune.data.shapes import SHAPES, recognise, to_examples
@@ -25,6 +25,7 @@ __all__ = [
     "load_splits",
     "make_example",
     "micro_batches",
+    "only_last_answer",
     "overlap",
     "read_rows",
     "recognise",

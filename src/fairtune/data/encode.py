@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fairtune.data.examples import Example, Message, digest
@@ -73,6 +74,12 @@ def cut_to(encoded: Sequence[Encoded], max_length: int) -> tuple[list[Encoded], 
     return [_shorten(item, max_length) for item in encoded], cut
 
 
+def only_last_answer(item: Encoded) -> Encoded:
+    """For scoring: earlier answers of a conversation are part of its prompt."""
+    start = item.prompt_length
+    return replace(item, supervised=(False,) * start + item.supervised[start:])
+
+
 def require_context(encoded: Sequence[Encoded], room: int, context: int | None) -> None:
     """Checks that every prompt and answer, and ``room`` new tokens, fit the model's context.
 
@@ -125,23 +132,62 @@ def _encode_plain(example: Example, tokenizer: Tokenizer) -> Encoded:
 
 
 def _encode_chat(example: Example, tokenizer: Tokenizer) -> Encoded:
-    """Each turn of the assistant is a piece of its own, tokenised as it is when the model generates it."""
+    """Loss on every turn of the assistant, or on the last alone where the template rewrites earlier ones."""
+    turns = [index for index, message in enumerate(example.messages) if message.role == "assistant"]
+    rendered = [_turn(tokenizer, example, index) for index in turns]
+    last = rendered[-1]
+    _require_prefix(last.after, last.before)
+    steps = [text for turn in rendered for text in (turn.before, turn.after)]
+    unchanged = all(later.startswith(earlier) for earlier, later in itertools.pairwise(steps))
+    kept = rendered if unchanged else [last]
+    pieces = _pieces(tokenizer, kept)
+    return _assemble(example, pieces[:-1], sum(len(tokens) for tokens, _ in pieces[:-2]), last.before)
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """A conversation up to an answer, and with it, as the template writes them."""
+
+    before: str
+    after: str
+    content: str
+
+    @property
+    def tail(self) -> str:
+        """What the template puts after the answer's own text."""
+        written = self.after[len(self.before) :]
+        return written.rpartition(self.content.strip())[2]
+
+
+def _turn(tokenizer: Tokenizer, example: Example, index: int) -> _Turn:
+    before = _render(tokenizer, example.messages[:index], generate=True)
+    after = _render(tokenizer, example.messages[: index + 1], generate=False)
+    return _Turn(before, after, example.messages[index].content)
+
+
+def _pieces(tokenizer: Tokenizer, turns: Sequence[_Turn]) -> list[tuple[list[int], bool]]:
+    """Prompt, answer with its end of turn, what follows that; for each turn."""
+    bounds = [bound for turn in turns for bound in (len(turn.before), len(turn.after))]
     pieces: list[tuple[list[int], bool]] = []
-    done = start = 0
-    text = ""
-    for index, message in enumerate(example.messages):
-        if message.role != "assistant":
-            continue
-        before = _render(tokenizer, example.messages[:index], generate=True)
-        after = _render(tokenizer, example.messages[: index + 1], generate=False)
-        _require_prefix(tokenizer, after, before)
-        pieces.append((_ids(tokenizer, before[done:]), False))
-        start = sum(len(tokens) for tokens, _ in pieces)
-        answer, rest = _split_at_end(_ids(tokenizer, after[len(before) :]), tokenizer)
-        pieces += [(answer, True), (rest, False)]
-        done, text = len(after), before
-    pieces.pop()  # what follows the last end-of-turn token is never seen when generating
-    return _assemble(example, pieces, start, text)
+    parts = _tokens_between(tokenizer, turns[-1].after, bounds)
+    for turn, prompt, answer in zip(turns, parts[::2], parts[1::2], strict=True):
+        learned, rest = _split_at_end(answer, _ids(tokenizer, turn.tail), tokenizer)
+        pieces += [(prompt, False), (learned, True), (rest, False)]
+    return pieces
+
+
+def _tokens_between(tokenizer: Tokenizer, text: str, bounds: Sequence[int]) -> list[list[int]]:
+    """The text's tokens, cut at character positions.
+
+    Tokenised whole where the text up to each cut gives the same tokens, as it does when the model generates; piece by
+    piece elsewhere. (Some tokenizers put a space before every piece that they are given.)
+    """
+    whole = _ids(tokenizer, text)
+    heads = [_ids(tokenizer, text[:bound]) for bound in bounds]
+    if all(whole[: len(head)] == head for head in heads):
+        cuts = [0, *(len(head) for head in heads)]
+        return [whole[start:end] for start, end in itertools.pairwise(cuts)]
+    return [_ids(tokenizer, text[start:end]) for start, end in itertools.pairwise([0, *bounds])]
 
 
 def _assemble(example: Example, pieces: list[tuple[list[int], bool]], start: int, text: str) -> Encoded:
@@ -153,12 +199,19 @@ def _assemble(example: Example, pieces: list[tuple[list[int], bool]], start: int
 def _render(tokenizer: Tokenizer, messages: Sequence[Message], generate: bool) -> str:
     turns = [{"role": message.role, "content": message.content} for message in messages]
     try:
-        return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generate))
+        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generate, **_FIXED)
     except Exception as error:  # a template is a program of the model's, and may raise anything
         raise DataError(f"the model's chat template refuses the conversation: {error}") from error
+    return str(text)
 
 
-def _require_prefix(tokenizer: Tokenizer, whole: str, start: str) -> None:
+# Some templates write a date, or ask for thoughts before the answer. A score must not depend on the day it was made, and
+# an answer that is compared with a reference has no thoughts. Other templates ignore both. (A template that
+# calls the clock itself is beyond reach; items are paired by their prompts, so its runs of two days are not compared.)
+_FIXED = {"enable_thinking": False, "date_string": "26 Jul 2024"}
+
+
+def _require_prefix(whole: str, start: str) -> None:
     if not whole.startswith(start):
         raise DataError(
             "the model's chat template renders a conversation differently once it has an answer, so the answer cannot "
@@ -171,12 +224,16 @@ def _ids(tokenizer: Tokenizer, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def _split_at_end(tokens: list[int], tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    """The answer up to and with its end-of-turn token, and what the template puts after it."""
-    special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
-    last = max((index for index, token in enumerate(tokens) if token in special), default=None)
-    if last is not None:
-        return tokens[: last + 1], tokens[last + 1 :]
+def _split_at_end(answer: list[int], tail: list[int], tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """The answer up to and with its end-of-turn token, and what the template puts after that.
+
+    The end of turn is the first special token after the answer's own text: a template may write more behind it.
+    """
+    special = set(tokenizer.all_special_ids)
+    special |= {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+    for index in range(len(answer) - len(tail), len(answer)):
+        if answer[index] in special:
+            return answer[: index + 1], answer[index + 1 :]
     if tokenizer.eos_token_id is None:
         raise DataError("the chat template ends an answer with no special token, and there is no end-of-sequence token")
-    return [*tokens, tokenizer.eos_token_id], []
+    return [*answer, tokenizer.eos_token_id], []

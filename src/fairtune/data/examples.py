@@ -28,6 +28,8 @@ class Example:
 
     id: str
     messages: tuple[Message, ...]
+    task_system: bool = False
+    """The first message is the task's instruction, the same for every row, rather than the row's own."""
 
     @property
     def prompt(self) -> tuple[Message, ...]:
@@ -45,10 +47,10 @@ class Example:
         return next((m.content for m in reversed(self.prompt) if m.role == "user"), "")
 
 
-def make_example(messages: tuple[Message, ...]) -> Example:
+def make_example(messages: tuple[Message, ...], task_system: bool = False) -> Example:
     """An example named by the hash of its messages."""
     text = json.dumps([[message.role, message.content] for message in messages], ensure_ascii=False)
-    return Example(digest(text), messages)
+    return Example(digest(text), messages, task_system)
 
 
 def digest(text: str) -> str:
@@ -62,5 +64,9 @@ def folded(text: str) -> str:
 
 
 def leak_key(example: Example) -> str:
-    """Two examples with the same key ask the same thing: every turn before the answer but the system's, folded."""
-    return "\n".join(folded(message.content) for message in example.prompt if message.role != "system")
+    """Two examples with the same key ask the same thing: every turn before the answer, folded.
+
+    The task's instruction, which all rows share, does not count; a row's own system message does.
+    """
+    own = example.prompt[1:] if example.task_system else example.prompt
+    return "\n".join(folded(message.content) for message in own)

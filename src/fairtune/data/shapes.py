@@ -39,7 +39,7 @@ def to_examples(rows: list[Row], shape: str | None, prompt: Prompt) -> list[Exam
     wrong: list[str] = []
     for row in rows:
         try:
-            examples.append(make_example(convert(row.columns, prompt)))
+            examples.append(_with_system(convert(row.columns, prompt), prompt))
         except ValueError as error:
             wrong.append(f"{row.where}: {error}")
     if wrong:
@@ -50,13 +50,12 @@ def to_examples(rows: list[Row], shape: str | None, prompt: Prompt) -> list[Exam
     return examples
 
 
-def _prompt_completion(columns: Mapping[str, Any], prompt: Prompt) -> tuple[Message, ...]:
+def _prompt_completion(columns: Mapping[str, Any], prompt: Prompt) -> list[Message]:
     question = _fill(prompt.template, columns) if prompt.template else _text(columns, "prompt")
-    turns = [Message("user", question), Message("assistant", _text(columns, "completion"))]
-    return _with_system(turns, prompt)
+    return [Message("user", question), Message("assistant", _text(columns, "completion"))]
 
 
-def _messages(columns: Mapping[str, Any], prompt: Prompt) -> tuple[Message, ...]:
+def _messages(columns: Mapping[str, Any], prompt: Prompt) -> list[Message]:
     raw = columns.get("messages")
     if not isinstance(raw, list) or not raw:
         raise ValueError(f"'messages' must be a list of turns, found {_found(raw)}")
@@ -65,7 +64,7 @@ def _messages(columns: Mapping[str, Any], prompt: Prompt) -> tuple[Message, ...]
         raise ValueError(f"no answer: the last turn is the {turns[-1].role}'s, and must be the assistant's")
     if not any(turn.role == "user" for turn in turns):
         raise ValueError("no question: there is no turn of the user")
-    return _with_system(turns, prompt)
+    return turns
 
 
 def _turn(item: Any, index: int) -> Message:
@@ -74,11 +73,11 @@ def _turn(item: Any, index: int) -> Message:
     return Message(cast("Role", item["role"]), _text(item, "content", f"messages[{index}]."))
 
 
-def _with_system(turns: list[Message], prompt: Prompt) -> tuple[Message, ...]:
+def _with_system(turns: list[Message], prompt: Prompt) -> Example:
     """A row's own system message wins over the task's."""
     if prompt.system is None or turns[0].role == "system":
-        return tuple(turns)
-    return (Message("system", prompt.system), *turns)
+        return make_example(tuple(turns))
+    return make_example((Message("system", prompt.system), *turns), task_system=True)
 
 
 def _text(columns: Mapping[str, Any], key: str, where: str = "") -> str:
@@ -93,7 +92,7 @@ def _text(columns: Mapping[str, Any], key: str, where: str = "") -> str:
 def _fill(template: str, columns: Mapping[str, Any]) -> str:
     try:
         return template.format_map(columns)
-    except (KeyError, IndexError) as error:
+    except (KeyError, IndexError, AttributeError, ValueError) as error:
         raise ValueError(f"the prompt template asks for {error}; there are {', '.join(map(str, columns))}") from None
 
 
@@ -102,7 +101,7 @@ def _found(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-Converter = Callable[[Mapping[str, Any], Prompt], tuple[Message, ...]]
+Converter = Callable[[Mapping[str, Any], Prompt], list[Message]]
 SHAPES: dict[str, tuple[set[str], Converter]] = {
     "prompt_completion": ({"prompt", "completion"}, _prompt_completion),
     "messages": ({"messages"}, _messages),

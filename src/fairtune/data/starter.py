@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from string import Template
@@ -18,6 +19,7 @@ SMALL_MODEL = (
 _TEMPLATE = Path(__file__).with_name("starter.yaml")
 # Tokens are at most as many as bytes, and usually a quarter; the longest answer gets room to spare.
 _BYTES_PER_TOKEN = 2
+_YAML_WORDS = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
 
 
 def starter_study(data: str, target: Path) -> str:
@@ -34,13 +36,19 @@ def starter_study(data: str, target: Path) -> str:
     return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
         file=file.name,
         study=target.name,
-        name=re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-._") or "study",
-        path=_relative(file, target.resolve().parent),
+        name=_quoted(re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-._") or "study"),
+        path=_quoted(_relative(file, target.resolve().parent)),
         shape=shape,
         rows=len(rows),
         model=SMALL_MODEL,
         new_tokens=min(512, max(16, longest // _BYTES_PER_TOKEN)),
     )
+
+
+def _quoted(text: str) -> str:
+    """Quoted where YAML would read something else than this text."""
+    plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9._/-]*", text) and text.lower() not in _YAML_WORDS
+    return text if plain else json.dumps(text, ensure_ascii=False)
 
 
 def _relative(file: Path, folder: Path) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from fairtune.data.examples import Example
 from fairtune.data.shapes import to_examples
 from fairtune.data.sources import read_rows
-from fairtune.data.split import take
+from fairtune.data.split import at_most, take
 from fairtune.errors import DataError
 from fairtune.study import Task
 
@@ -39,8 +39,8 @@ def load_splits(task: Task, root: Path) -> Splits:
     train = _examples(task, task.train, root)
     test, train = _part(task, task.test, "test", train, root)
     validation, train = _part(task, task.validation, "validation", train, root)
-    if task.limit is not None and task.limit < len(train):
-        train, _ = take(train, task.limit, "train")
+    if task.limit is not None:
+        train = at_most(train, task.limit)
     return Splits(_named_once(train), _named_once(validation), _named_once(test))
 
 

@@ -82,7 +82,7 @@ class LiveWatcher:
             table.add_column(heading, justify="left" if heading in ("run", "phase") else "right", no_wrap=True)
         for run_id, row in self._rows.items():
             colour = _COLOURS.get(row[0], "red" if row[0] in _FAILED else "cyan")
-            table.add_row(self._names[run_id], Text(row[0], style=colour), *row[1:])
+            table.add_row(Text(self._names[run_id]), Text(row[0], style=colour), *row[1:])
         return table
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import psutil
 
-from fairtune.errors import BudgetError, ModelError, RecordError
+from fairtune.errors import FairtuneError, RecordError, RecordVersionError
 from fairtune.execute.display import describe
 from fairtune.execute.nursery import Nursery
 from fairtune.execute.origin import utc_now
@@ -72,10 +72,16 @@ class State:
 
 
 def state_of(spec: RunSpec, runs: Path) -> State:
-    """Looks at a run's folder. A damaged record is a problem of that run alone."""
+    """Looks at a run's folder. A damaged record is a problem of that run alone.
+
+    Raises:
+        RecordVersionError: the record is whole, and of a version this fairtune cannot read.
+    """
     folder = RunFolder.of(runs, spec)
     try:
         return State(spec, folder, folder.read(), None, read_progress(folder.progress))
+    except RecordVersionError:
+        raise
     except RecordError as error:
         return State(spec, folder, None, str(error), None)
 
@@ -138,6 +144,6 @@ def _weights_problem(spec: RunSpec, watcher: Watcher, unavailable: dict[str, str
         try:
             fetch(spec.model, watcher.say)
             unavailable[key] = ""
-        except (ModelError, BudgetError) as error:
+        except FairtuneError as error:
             unavailable[key] = str(error)
     return unavailable[key] or None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -15,6 +14,7 @@ from fairtune.data import (
     cut_to,
     encode_all,
     load_splits,
+    only_last_answer,
     overlap,
     require_context,
 )
@@ -64,10 +64,12 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
         FairtuneError: the run cannot be done as asked, or diverged.
     """
     method = METHODS[spec.method.name]
+    meter.device = choose_device(spec.budget.device)
     with meter.phase("load"):
         splits = _splits(spec, happened)
         prepared, model = _load(spec, splits, meter)
         method.attach(model, spec.method.options, spec.seed)
+        model.gate.move_to(model.network.get_output_embeddings())
         happened.parameters = _count(model.network)
     if spec.training is not None:
         _train(spec.training, spec, folder, model, prepared, meter, happened)
@@ -82,37 +84,40 @@ def _splits(spec: RunSpec, happened: Happened) -> Splits:
     splits = load_splits(spec.task.task, Path(spec.task.root))
     if splits.fingerprint() != spec.task.fingerprint:
         raise DataError("the task's data changed after the run was planned; run the study again")
-    test, validation = overlap(splits.train, splits.test), overlap(splits.train, splits.validation)
-    happened.leakage = Leakage(test_in_train=len(test), validation_in_train=len(validation), ids=tuple(test))
+    trained, chosen = overlap(splits.train, splits.test), overlap(splits.validation, splits.test)
+    happened.leakage = Leakage(
+        test_in_train=len(trained),
+        test_in_validation=len(chosen),
+        validation_in_train=len(overlap(splits.train, splits.validation)),
+        ids=tuple(dict.fromkeys([*trained, *chosen])),
+    )
     return splits
 
 
 def _load(spec: RunSpec, splits: Splits, meter: PhaseMeter) -> tuple[Prepared, LanguageModel]:
     folder = fetch(spec.model, print)
     tokenizer = load_tokenizer(folder, spec.model.trust_remote_code)
-    prepared = _prepare(spec, splits, tokenizer)
-    meter.device = choose_device(spec.budget.device)
-    # Of all parts, whatever the method: every run of a study must compute attention the same way.
-    longest = max(len(item.tokens) for part in (prepared.train, prepared.validation, prepared.test) for item in part)
+    encoded = [encode_all(part, tokenizer) for part in (splits.train, splits.validation, splits.test)]
+    # Of all parts uncut, whatever the method: every run of a study must compute attention the same way.
+    longest = max(len(item.tokens) for part in encoded for item in part)
     model = load_model(folder, tokenizer, spec.precision, meter.device, spec.model.trust_remote_code, longest)
-    room = spec.task.task.max_new_tokens if _needs(spec, "generation") else 0
-    require_context([*prepared.train, *prepared.validation], 0, model.context)
-    require_context(prepared.test, room, model.context)
+    prepared = _prepare(spec, splits, *encoded)
+    if spec.training is not None:
+        require_context([*prepared.train, *prepared.validation], 0, model.context)
+    require_context(prepared.test, spec.task.task.max_new_tokens if _needs(spec, "generation") else 0, model.context)
     return prepared, model
 
 
-def _prepare(spec: RunSpec, splits: Splits, tokenizer: Any) -> Prepared:
-    train = encode_all(splits.train, tokenizer)
+def _prepare(
+    spec: RunSpec, splits: Splits, train: list[Encoded], validation: list[Encoded], test: list[Encoded]
+) -> Prepared:
+    """Training and validation cut to the recipe's length; test items never."""
     cut = Cut(0, 0)
     if spec.training is not None:
         train, cut = cut_to(train, spec.training.max_length)
-    return Prepared(
-        train,
-        encode_all(splits.validation, tokenizer),
-        encode_all(splits.test, tokenizer),
-        [example.answer for example in splits.test],
-        cut,
-    )
+        validation, _ = cut_to(validation, spec.training.max_length)
+    scored = [only_last_answer(item) for item in test]
+    return Prepared(train, validation, scored, [example.answer for example in splits.test], cut)
 
 
 def _train(

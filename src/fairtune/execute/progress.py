@@ -66,8 +66,11 @@ class ProgressFile:
 
 
 def read_progress(path: Path) -> Progress | None:
-    """The progress a worker wrote last; None where there is none."""
+    """The progress a worker wrote last; None where there is none that can be read.
+
+    After a crash of the machine the file may be torn, and another version may have written it: no result is in it.
+    """
     try:
         return Progress(**json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    except (OSError, ValueError, TypeError):
         return None

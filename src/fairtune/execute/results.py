@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -28,18 +27,17 @@ def score(spec: RunSpec, outcomes: Sequence[Outcome], folder: RunFolder) -> dict
 def metric_value(metric: Metric, statistics: Any) -> MetricValue:
     """Value and 95 % interval from ``(runs, items, k)`` statistics."""
     found = estimate(statistics, metric.aggregate, metric.proportion)
-    finite = all(math.isfinite(number) for number in (found.value, found.low, found.high))
     return MetricValue(
-        value=found.value if finite else None,
-        low=found.low if finite else None,
-        high=found.high if finite else None,
+        value=found.value,
+        low=found.low,
+        high=found.high,
         n=statistics.shape[1],
         unit=metric.unit,
         higher_is_better=metric.higher_is_better,
         version=metric.version,
         interval=found.method,
         signature=metric.signature(),
-        reason=None if finite else f"the value ({found.value}) or its interval is not finite",
+        reason=found.reason,
     )
 
 

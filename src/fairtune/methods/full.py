@@ -42,6 +42,7 @@ class Full:
         """The whole model and its tokenizer, as ``save_pretrained`` lays them out."""
         model.network.save_pretrained(folder)
         model.tokenizer.save_pretrained(folder)
+        model.generation_defaults.save_pretrained(folder)
 
     def scoring(self, model: LanguageModel) -> AbstractContextManager[None]:
         """The model as it is."""

@@ -18,7 +18,12 @@ class OutputGate:
 
     def __init__(self, output_layer: torch.nn.Module) -> None:
         self._chosen: torch.Tensor | None = None
-        output_layer.register_forward_pre_hook(self._pass)
+        self._hook = output_layer.register_forward_pre_hook(self._pass)
+
+    def move_to(self, output_layer: torch.nn.Module) -> None:
+        """A method may have wrapped the output layer: the gate then stands before the wrapper."""
+        self._hook.remove()
+        self._hook = output_layer.register_forward_pre_hook(self._pass)
 
     @contextlib.contextmanager
     def only(self, chosen: torch.Tensor) -> Iterator[None]:

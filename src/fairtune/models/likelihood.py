@@ -53,7 +53,7 @@ def item_losses(
     scored: dict[int, ItemLoss] = {}
     for micro in micro_batches([len(item.tokens) for item in examples], TOKEN_BUDGET):
         losses, rows = supervised_losses(model, [examples[row] for row in micro.rows])
-        sums = torch.zeros(len(micro.rows), dtype=torch.float64).index_add_(0, rows.cpu(), losses.double().cpu())
+        sums = torch.zeros(len(micro.rows), dtype=torch.float64).index_add_(0, rows.cpu(), losses.cpu().double())
         for position, row in enumerate(micro.rows):
             scored[row] = ItemLoss(float(sums[position]), examples[row].answer_tokens)
         done(len(scored))

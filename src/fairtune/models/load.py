@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
 from fairtune.data import stop_tokens
@@ -33,6 +33,8 @@ class LanguageModel:
     precision: Precision
     stops: list[int]
     gate: OutputGate
+    generation_defaults: Any
+    """How the model's makers would sample from it; saved with a tuned model, never used for scores."""
 
     @property
     def context(self) -> int | None:
@@ -74,19 +76,31 @@ def load_model(
     """
     transformers_logging.disable_progress_bar()
     written_out = device.type == "cpu" and longest <= _WRITTEN_OUT_UP_TO
-    network = _load(
+    attention = {"attn_implementation": "eager"} if written_out else {}  # elsewhere transformers knows best
+    network, loaded = _load(
         AutoModelForCausalLM,
         folder,
         trust_remote_code,
         dtype=DTYPES[precision],
         use_safetensors=True,
-        attn_implementation="eager" if written_out else "sdpa",
+        output_loading_info=True,
+        **attention,
     )
+    if loaded["missing_keys"]:
+        raise ModelError(
+            f"{folder}: the weights lack {', '.join(sorted(loaded['missing_keys'])[:3])}, and would be random. "
+            "Was the model saved for another purpose than generating text?"
+        )
     network.requires_grad_(False)
     network.to(device).eval()
-    declared = network.generation_config.eos_token_id if network.generation_config else None
+    # transformers fills what a request leaves open from the model's own defaults: a repetition penalty, say. Greedy
+    # must mean greedy, so only the end tokens are taken from there.
+    defaults = network.generation_config or GenerationConfig()
+    network.generation_config = GenerationConfig()
     gate = OutputGate(network.get_output_embeddings())
-    return LanguageModel(network, tokenizer, device, precision, stop_tokens(tokenizer, declared), gate)
+    return LanguageModel(
+        network, tokenizer, device, precision, stop_tokens(tokenizer, defaults.eos_token_id), gate, defaults
+    )
 
 
 def _load(kind: Any, folder: Path, trust_remote_code: bool, **options: Any) -> Any:

@@ -26,13 +26,14 @@ def study_lock(folder: Path) -> Iterator[None]:
     holder = folder / "running.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BudgetError(f"{folder}: cannot be made: {error.strerror}. Choose another place with --runs DIR") from None
-    lock = FileLock(folder / ".lock")
-    try:
+        lock = FileLock(folder / ".lock")
         lock.acquire(timeout=0)
     except Timeout:
         raise RecordError(f"{folder}: is being run by {_describe(holder)}; wait for it, or stop it first") from None
+    except OSError as error:
+        raise BudgetError(
+            f"{folder}: cannot be written: {error.strerror}. Choose another place with --runs DIR"
+        ) from None
     try:
         write_atomically(holder, json.dumps({"pid": os.getpid(), "host": platform.node()}))
         yield

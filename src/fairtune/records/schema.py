@@ -90,6 +90,7 @@ class Leakage(Part):
     """Test items whose prompt, after Unicode, case and white-space folding, stands in the training data."""
 
     test_in_train: int
+    test_in_validation: int = Field(default=0, description="the best epoch was chosen on them")
     validation_in_train: int
     ids: tuple[str, ...] = Field(default=(), description="the test items")
 
@@ -124,7 +125,7 @@ class Provenance(Part):
 class RunRecord(BaseModel):
     """Everything that happened to one run."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     version: Literal[1] = VERSION
     run_id: str

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fairtune.errors import BudgetError, RecordError
+from fairtune.errors import BudgetError, RecordError, RecordVersionError
 from fairtune.records.schema import VERSION, RunRecord
 from fairtune.study import RunSpec
 
@@ -78,7 +78,9 @@ class RunFolder:
             return
         attempts = self.path / "attempts"
         attempts.mkdir(exist_ok=True)
-        target = attempts / str(1 + max((int(item.name) for item in attempts.iterdir()), default=0))
+        target = attempts / str(
+            1 + max((int(item.name) for item in attempts.iterdir() if item.name.isdigit()), default=0)
+        )
         target.mkdir()
         for item in left:
             item.rename(target / item.name)
@@ -94,7 +96,7 @@ def read_record(path: Path) -> RunRecord:
         raw = json.loads(path.read_text(encoding="utf-8"))
         version = raw.get("version") if isinstance(raw, dict) else None
         if isinstance(raw, dict) and isinstance(version, int) and version != VERSION:
-            raise RecordError(
+            raise RecordVersionError(
                 f"{path}: record version {version}; this fairtune reads version {VERSION}. "
                 "Read it with the fairtune that wrote it, or move the folder away to run it again"
             )

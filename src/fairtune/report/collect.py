@@ -119,12 +119,14 @@ def collect(study: str, entries: Sequence[Entry]) -> Report:
         if whole and group[0].spec.method.trains:
             wholes.append(whole)
     comparisons += _among(wholes, tables, metrics)
-    notes = [*problems, *_notes(entries, comparisons)]
+    notes = [*problems, *_unpaired(entries, tables), *_notes(entries, comparisons)]
     return Report(study, tuple(entries), metrics, tuple(rows), tuple(_adjusted(comparisons)), tuple(notes))
 
 
-Tables = dict[tuple[str, str], tuple[tuple[str, ...], Floats]]
-"""Item ids and ``(items, k)`` statistics, by run and metric."""
+Table = tuple[tuple[str, ...], Floats]
+"""Items, and their ``(items, k)`` or ``(runs, items, k)`` statistics."""
+Tables = dict[tuple[str, str], Table]
+"""By run and metric."""
 
 
 def _read_tables(entries: Iterable[Entry]) -> tuple[Tables, list[str]]:
@@ -139,11 +141,12 @@ def _read_tables(entries: Iterable[Entry]) -> tuple[Tables, list[str]]:
     return tables, problems
 
 
-def _table(path: Path, name: str) -> tuple[tuple[str, ...], Floats]:
+def _table(path: Path, name: str) -> Table:
     lines = read_lines(path)
     try:
         numbers = [[float(line["scores"][key]) for key in METRICS[name].statistics] for line in lines]
-        return tuple(str(line["id"]) for line in lines), np.array(numbers, dtype=np.float64)
+        # The prompt as the model saw it belongs to the item: another template asks something else.
+        return tuple(f"{line['id']} {line['prompt_hash']}" for line in lines), np.array(numbers, dtype=np.float64)
     except (KeyError, TypeError, ValueError) as error:
         raise RecordError(f"{path}: damaged, an item lacks {error}") from None
 
@@ -178,12 +181,13 @@ def _row(
             single = record.metrics[name]
             values[name] = _mean_value(single, METRICS[name], ours[1]) if mean and ours is not None else single
         theirs = _stacked([base], name, tables) if base else None
-        if ours is not None and theirs is not None and ours[0] == theirs[0]:
-            uplift[name] = paired_difference(ours[1], theirs[1], METRICS[name].aggregate)
+        difference = _difference(name, ours, theirs)
+        if difference:
+            uplift[name] = difference
     return Row(tuple(entries), mean, values, uplift)
 
 
-def _stacked(entries: Sequence[Entry], name: str, tables: Tables) -> tuple[tuple[str, ...], Floats] | None:
+def _stacked(entries: Sequence[Entry], name: str, tables: Tables) -> Table | None:
     """``(runs, items, k)`` of the runs; None where one is missing or scored other items."""
     found = [tables.get((entry.spec.run_id, name)) for entry in entries]
     known = [table for table in found if table is not None]
@@ -195,7 +199,13 @@ def _stacked(entries: Sequence[Entry], name: str, tables: Tables) -> tuple[tuple
 def _mean_value(single: MetricValue, metric: Metric, statistics: Floats) -> MetricValue:
     found = estimate(statistics, metric.aggregate, metric.proportion)
     return single.model_copy(
-        update={"value": found.value, "low": found.low, "high": found.high, "interval": found.method}
+        update={
+            "value": found.value,
+            "low": found.low,
+            "high": found.high,
+            "interval": found.method,
+            "reason": found.reason,
+        }
     )
 
 
@@ -212,9 +222,18 @@ def _differences(first: Row, second: Row, tables: Tables, metrics: Sequence[str]
     found: dict[str, Difference] = {}
     for name in metrics:
         ours, theirs = _stacked(first.entries, name, tables), _stacked(second.entries, name, tables)
-        if ours and theirs and ours[0] == theirs[0]:
-            found[name] = paired_difference(ours[1], theirs[1], METRICS[name].aggregate)
+        difference = _difference(name, ours, theirs)
+        if difference:
+            found[name] = difference
     return found
+
+
+def _difference(name: str, ours: Table | None, theirs: Table | None) -> Difference | None:
+    """None where the items differ, where there is only one, or where a score is not finite."""
+    if ours is None or theirs is None or ours[0] != theirs[0] or len(ours[0]) < 2:
+        return None
+    found = paired_difference(ours[1], theirs[1], METRICS[name].aggregate)
+    return found if np.isfinite([found.difference, found.low, found.high]).all() else None
 
 
 def _compared(family: str, row: Row, others: Sequence[Entry], found: dict[str, Difference]) -> list[Comparison]:
@@ -257,14 +276,29 @@ def _verdict(difference: float, p: float, metric: Metric) -> str:
     return "better" if (difference > 0) == metric.higher_is_better else "worse"
 
 
+def _unpaired(entries: Sequence[Entry], tables: Tables) -> list[str]:
+    """Runs that cannot be compared, since what they were asked is not the same."""
+    notes: list[str] = []
+    for entry in entries:
+        base = _baseline(entry, entries) if entry.ok else None
+        for name in (metric.name for metric in entry.spec.metrics) if base else ():
+            ours, theirs = (tables.get((run.spec.run_id, name)) for run in (entry, base) if run)
+            if ours and theirs and ours[0] != theirs[0]:
+                notes.append(
+                    f"{entry.spec.cell}, seed {entry.spec.seed}: other items or prompts than the base's, so there is "
+                    "no Δ. If the chat template writes the date, run them again on one day"
+                )
+    return list(dict.fromkeys(notes))
+
+
 def _notes(entries: Sequence[Entry], comparisons: Sequence[Comparison]) -> list[str]:
     notes: list[str] = []
     for entry in entries:
         leakage = entry.record.leakage if entry.record else None
-        if leakage and leakage.test_in_train:
+        if leakage and (leakage.test_in_train or leakage.test_in_validation):
             notes.append(
-                f"Leak: {leakage.test_in_train} test items are asked in training too (ids in record.json). "
-                "Every score of a trained run below is flattered by them."
+                f"Leak: {leakage.test_in_train} test items are asked in training too, {leakage.test_in_validation} in "
+                "validation (ids in record.json). Every score of a trained run is flattered by them."
             )
             break
     for entry in entries:
@@ -276,8 +310,8 @@ def _notes(entries: Sequence[Entry], comparisons: Sequence[Comparison]) -> list[
             )
     if comparisons:
         notes.append(
-            "Intervals: 95 %, over test items; for a mean they speak of these seeds. Δ: paired difference, to the base where "
-            "no other is named. ▲ better, ▼ worse, ≈ no difference shown, at 5 % (approximate randomisation; Holm over all "
-            "comparisons of a table within each metric)."
+            "Intervals: 95 %, over test items; for a mean they speak of these seeds. Δ: paired difference, to the base "
+            "where no other is named. ▲ better, ▼ worse, ≈ no difference shown, at 5 % (approximate randomisation; "
+            "Holm over all comparisons of a table within each metric)."
         )
     return list(dict.fromkeys(notes))

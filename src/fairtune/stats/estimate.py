@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from fairtune.stats.intervals import Aggregate, Floats, bootstrap_interval, value_of, wilson_interval
+
+_FEWEST = 2
 
 
 @dataclass(frozen=True)
 class Estimate:
     """A value with its 95 % interval, and how that was found."""
 
-    value: float
-    low: float
-    high: float
+    value: float | None
+    low: float | None
+    high: float | None
     method: str
+    reason: str | None = None
+    """Why a number is missing."""
 
 
 def estimate(statistics: Floats, aggregate: Aggregate, proportion: bool) -> Estimate:
@@ -27,5 +32,11 @@ def estimate(statistics: Floats, aggregate: Aggregate, proportion: bool) -> Esti
     """
     value = value_of(statistics, aggregate)
     items = statistics.shape[1]
+    if not math.isfinite(value):
+        return Estimate(None, None, None, "none", f"the value is {value}")
+    if items < _FEWEST:
+        return Estimate(value, None, None, "none", f"{items} item says nothing about others")
     interval = wilson_interval(value, items) if proportion else bootstrap_interval(statistics, aggregate)
+    if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
+        return Estimate(value, None, None, interval.method, "an end of the interval is not finite")
     return Estimate(value, interval.low, interval.high, interval.method)

@@ -39,11 +39,16 @@ def expand(
 
 
 def _told_apart(models: list[ModelChoice]) -> list[ModelChoice]:
-    """Two models of one name are called by their sources."""
-    names = [model.name for model in models]
-    return [
-        model.model_copy(update={"name": model.source}) if names.count(model.name) > 1 else model for model in models
-    ]
+    """Different models of one name are called by their sources, and by their fingerprints if need be."""
+    named = models
+    for better in (lambda model: model.source, lambda model: f"{model.source} ({model.fingerprint[-8:]})"):
+        shared = {model.name for model in named for other in named if _confused(model, other)}
+        named = [m.model_copy(update={"name": better(m)}) if m.name in shared else m for m in named]
+    return named
+
+
+def _confused(model: ModelChoice, other: ModelChoice) -> bool:
+    return model.name == other.name and model.fingerprint != other.fingerprint
 
 
 def _seeded(

@@ -48,16 +48,19 @@ def _parse_entry(
     words = vocabulary.methods[name]
     path = f"{path}.{name}"
     allowed = set(words.options.model_fields) | set(Training.model_fields if words.trains else ())
-    unknown = [Problem(f"{path}.{key}", f"unknown; {suggest(str(key), allowed)}") for key in raw if key not in allowed]
-    if unknown:
-        return [], unknown
+    wrong = [Problem(f"{path}.{key}", f"unknown; {suggest(str(key), allowed)}") for key in raw if key not in allowed]
+    wrong += [
+        Problem(f"{path}.{key}", "is an empty list; give values, or leave it out") for key in raw if raw[key] == []
+    ]
+    if wrong:
+        return [], wrong
     candidates: list[Candidate] = []
     problems: dict[Problem, None] = {}
     for options in _expand(raw, words):
         try:
             candidates.append(_candidate(name, options, words, training))
-        except _WrongOptionError as wrong:
-            problems.update(dict.fromkeys(problems_of(wrong.error, wrong.model, path)))
+        except _WrongOptionError as found:
+            problems.update(dict.fromkeys(problems_of(found.error, found.model, path)))
     return candidates, list(problems)
 
 

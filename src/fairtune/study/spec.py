@@ -84,7 +84,7 @@ class Task(Strict):
         default=None, description="how rows are read; recognised from the first row if absent"
     )
     prompt: Prompt = Prompt()
-    metrics: tuple[str, ...] = ("perplexity", "exact_match")
+    metrics: Annotated[tuple[str, ...], Field(min_length=1)] = ("perplexity", "exact_match")
     max_new_tokens: Count = Field(default=64, description="longest generated answer, in tokens")
 
     @field_validator("validation", "test")
@@ -134,7 +134,7 @@ class Study(Strict):
     methods: Annotated[list[Any], BeforeValidator(_as_list), Field(min_length=1)]
     precision: Annotated[list[Precision], BeforeValidator(_as_list), Field(min_length=1)] = ["fp32"]
     training: Training = Training()
-    evaluate: Annotated[list[str], BeforeValidator(_as_list)] | None = Field(
+    evaluate: Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)] | None = Field(
         default=None, description="metrics; the task's own if absent"
     )
     seeds: Annotated[
@@ -149,8 +149,9 @@ class ModelChoice(Strict):
     """A model as resolved for a run. ``fingerprint`` stands for the content of its weights."""
 
     name: str
+    kind: str = Field(default="", description="which kind of place the source is")
     source: str
-    revision: str | None = None
+    revision: str | None = Field(default=None, description="the commit that was asked for, where there is one")
     trust_remote_code: bool = False
     fingerprint: str
 

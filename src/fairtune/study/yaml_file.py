@@ -16,12 +16,15 @@ class _Loader(yaml.SafeLoader):
     """PyYAML follows YAML 1.1, where ``1e-4`` is text and the last of two equal keys wins silently."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Any] = set()
+        seen: set[str] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"'{key}' is given twice", key_node.start_mark)
-            seen.add(key)
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key_node.start_mark)
+            if key_node.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"'{key_node.value}' is given twice", key_node.start_mark
+                )
+            seen.add(key_node.value)
         return super().construct_mapping(node, deep)
 
 

@@ -9,7 +9,7 @@ from fairtune.models.sources import folder, gguf, hub, wheel
 from fairtune.models.sources.place import ModelSource, Say
 from fairtune.study import ModelChoice, ModelRef
 
-SOURCES: tuple[ModelSource, ...] = (wheel, gguf, folder, hub)
+SOURCES: dict[str, ModelSource] = {"pypi": wheel, "gguf": gguf, "folder": folder, "hub": hub}
 
 
 def identify(ref: ModelRef, root: Path) -> ModelChoice:
@@ -18,13 +18,15 @@ def identify(ref: ModelRef, root: Path) -> ModelChoice:
     Raises:
         ModelError: no source knows the text, or the source does not have the model.
     """
-    source = _source_of(ref.source, root)
+    kind = _kind_of(ref.source, root)
+    resolved = SOURCES[kind].resolve(ref, root)
     return ModelChoice(
-        name=ref.name or source.short_name(ref.source),
-        source=source.absolute(ref.source, root),
-        revision=ref.revision,
+        name=ref.name or SOURCES[kind].short_name(ref.source),
+        kind=kind,
+        source=resolved.source,
+        revision=resolved.revision,
         trust_remote_code=ref.trust_remote_code,
-        fingerprint=source.fingerprint(ref, root),
+        fingerprint=resolved.fingerprint,
     )
 
 
@@ -35,13 +37,13 @@ def fetch(model: ModelChoice, say: Say) -> Path:
         ModelError: it cannot be had, or only in a form that could run code.
         BudgetError: not enough disk space.
     """
-    return _source_of(model.source, Path()).fetch(model.source, model.revision, say)
+    return SOURCES[model.kind].fetch(model.source, model.revision, say)
 
 
-def _source_of(text: str, root: Path) -> ModelSource:
-    for source in SOURCES:
+def _kind_of(text: str, root: Path) -> str:
+    for kind, source in SOURCES.items():
         if source.claims(text, root):
-            return source
+            return kind
     raise ModelError(
         f"model '{text}': not understood. Allowed: a hub id (owner/name), a folder (./folder), a file (./file.gguf), "
         "or a file in a wheel (pypi:NAME==VERSION/FILE.gguf)"

@@ -7,11 +7,21 @@ from pathlib import Path
 
 from fairtune.errors import ModelError
 from fairtune.models.cache import sha256_of
-from fairtune.models.sources.place import Say
+from fairtune.models.sources.place import Resolved, Say
 from fairtune.study import ModelRef
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-_DESCRIPTIONS = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+# Not model.safetensors.index.json: the weights themselves are hashed.
+_DESCRIPTIONS = (
+    "*config.json",
+    "tokenizer*.json",
+    "*.jinja",
+    "*.model",
+    "vocab*",
+    "merges.txt",
+    "added_tokens.json",
+    "*.py",
+)
 
 
 def claims(text: str, root: Path) -> bool:
@@ -24,29 +34,36 @@ def short_name(text: str) -> str:
     return Path(text).name or text
 
 
-def absolute(text: str, root: Path) -> str:
-    """The folder's full path."""
-    return str((root / Path(text).expanduser()).resolve())
-
-
-def fingerprint(ref: ModelRef, root: Path) -> str:
-    """Hash over the weights and the files that say how to use them.
+def resolve(ref: ModelRef, root: Path) -> Resolved:
+    """Full path, and a hash over the weights and the files that say how to use them.
 
     Raises:
         ModelError: no such folder, or no safetensors in it.
     """
-    folder = Path(absolute(ref.source, root))
+    folder = full_path(ref.source, root)
     weights = require_safetensors(folder)
-    described = [folder / name for name in _DESCRIPTIONS if (folder / name).exists()]
+    described = sorted({file for pattern in _DESCRIPTIONS for file in folder.glob(pattern)})
     text = "\n".join(f"{file.name} {sha256_of(file)}" for file in [*described, *weights])
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+    return Resolved(str(folder), f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:32]}")
+
+
+def full_path(text: str, root: Path) -> Path:
+    """The path, from the root, without ``~``.
+
+    Raises:
+        ModelError: ``~name`` of nobody.
+    """
+    try:
+        return (root / Path(text).expanduser()).resolve()
+    except RuntimeError as error:
+        raise ModelError(f"model '{text}': {error}") from None
 
 
 def fetch(source: str, revision: str | None, say: Say) -> Path:
     """The folder as it is.
 
     Raises:
-        ModelError: as for :func:`fingerprint`.
+        ModelError: as for :func:`resolve`.
     """
     require_safetensors(Path(source))
     return Path(source)

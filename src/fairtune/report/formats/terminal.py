@@ -32,7 +32,7 @@ def _rich(table: TextTable, console: Console) -> Table:
         drawn.add_column(heading, justify="left" if index < 2 else "right", overflow="fold")
     separator = " " if _width(table, " ") <= console.width else "\n"
     for row in table.rows:
-        drawn.add_row(*(separator.join(cell) for cell in row))
+        drawn.add_row(*(Text(separator.join(cell)) for cell in row))
     return drawn
 
 
