@@ -205,7 +205,7 @@ def _render(tokenizer: Tokenizer, messages: Sequence[Message], generate: bool) -
     return str(text)
 
 
-# Some templates write a date, or ask for thoughts before the answer. A score must not depend on the day it was made, and
+# Some templates write a date, or ask for thoughts before the answer. A score must not depend on the day it was made;
 # an answer that is compared with a reference has no thoughts. Other templates ignore both. (A template that calls the
 # clock itself is beyond reach; items are paired by their prompts, so its runs of two days are not compared.)
 _FIXED = {"enable_thinking": False, "date_string": "26 Jul 2024"}
