@@ -1,6 +1,7 @@
 """The rules of the house, held by a walk over the code."""
 
 import ast
+import re
 import statistics
 from pathlib import Path
 
@@ -85,6 +86,16 @@ def test_every_study_that_ships_is_right():
     assert studies
     for path in studies:
         assert load_study(path, vocabulary()).candidates
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/study-file.md"])
+def test_the_studies_in_the_documentation_are_right(tmp_path, page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    blocks = [block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "models:" in block]
+    assert blocks
+    for block in blocks:
+        (tmp_path / "study.yaml").write_text(block, encoding="utf-8")
+        assert load_study(tmp_path / "study.yaml", vocabulary()).candidates
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "2024-01-05.jsonl", "true.jsonl", "my #1: data.jsonl", "a'b c.jsonl"])
