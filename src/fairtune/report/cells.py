@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fairtune.evaluate.metrics import METRICS
 from fairtune.records import Phase
 from fairtune.report.collect import AGAINST_BASE, AMONG_METHODS, Comparison, Report, Row
+from fairtune.study import RunSpec
 from fairtune.units import format_bytes, format_count, format_seconds
 
 _MARKS = {"better": "▲", "worse": "▼", "no difference shown": "≈"}
@@ -30,12 +31,14 @@ def tables(report: Report) -> list[TextTable]:
 
 def _pairs(report: Report) -> TextTable:
     """A row for each pair of trained methods: the first minus the second."""
+    names = {entry.spec.run_id: _name(entry.spec, report) for entry in report.entries}
     pairs: dict[tuple[str, str], dict[str, Comparison]] = {}
     for comparison in report.comparisons:
         if comparison.family == AMONG_METHODS:
-            pairs.setdefault((comparison.a, comparison.b), {})[comparison.metric] = comparison
+            pair = comparison.a_runs[0], comparison.b_runs[0]
+            pairs.setdefault(pair, {})[comparison.metric] = comparison
     rows = tuple(
-        ((a,), (f"− {b}",), *(_difference(found.get(name)) for name in report.metrics))
+        (names[a], ("−", *names[b]), *(_difference(found.get(name)) for name in report.metrics))
         for (a, b), found in pairs.items()
     )
     headings = ("method", "minus", *(f"{name} {_arrow(name)}" for name in report.metrics))
@@ -53,15 +56,19 @@ def _signed(value: float) -> str:
     return f"{'+' if value >= 0 else '−'}{format_score(abs(value))}"
 
 
-def _who(row: Row, report: Report) -> list[tuple[str, ...]]:
-    """Model and precision are only told where they vary."""
+def _name(spec: RunSpec, report: Report) -> tuple[str, ...]:
+    """The method; model and precision where they vary."""
     specs = [entry.spec for entry in report.entries]
-    parts = [row.spec.method.label]
-    if len({spec.model.name for spec in specs}) > 1:
-        parts.append(row.spec.model.name)
-    if len({spec.precision for spec in specs}) > 1:
-        parts.append(row.spec.precision)
-    return [tuple(parts), (row.seed,)]
+    parts = [spec.method.label]
+    if len({other.model.name for other in specs}) > 1:
+        parts.append(spec.model.name)
+    if len({other.precision for other in specs}) > 1:
+        parts.append(spec.precision)
+    return tuple(parts)
+
+
+def _who(row: Row, report: Report) -> list[tuple[str, ...]]:
+    return [_name(row.spec, report), (row.seed,)]
 
 
 def _quality(report: Report) -> TextTable:
