@@ -65,6 +65,9 @@ def test_a_single_item_and_a_value_that_is_not_finite_have_no_interval():
     single = estimate(table([3.0]), mean, proportion=False)
     assert (single.value, single.low, single.high) == (3.0, None, None)
     assert "1 item says nothing" in single.reason
+    flat = estimate(table(np.zeros(20)), mean, proportion=False)
+    assert (flat.value, flat.low, flat.high) == (0.0, None, None)
+    assert "every resample of the items gives the same value" in flat.reason
     broken = estimate(table([1.0, float("nan")]), mean, proportion=False)
     assert broken.value is None
     assert broken.reason == "the value is nan"

@@ -91,7 +91,8 @@ def _score(row: Row, name: str, report: Report) -> tuple[str, ...]:
     value = row.values.get(name)
     if value is None or value.value is None:
         return ("–",)
-    parts = [format_score(value.value), f"[{format_score(value.low)}, {format_score(value.high)}]"]
+    ends = "[?]" if value.low is None else f"[{format_score(value.low)}, {format_score(value.high)}]"
+    parts = [format_score(value.value), ends]
     gain = row.uplift.get(name)
     if gain:
         parts.append(f"Δ {_signed(gain.difference)} {_mark(row, name, report)}".rstrip())

@@ -308,6 +308,8 @@ def _notes(entries: Sequence[Entry], comparisons: Sequence[Comparison]) -> list[
                 f"Cut: {tokens.cut_examples} training examples were longer than max_length and lost "
                 f"{tokens.cut_tokens} tokens ({entry.spec.method.label})."
             )
+    reasons = {value.reason for entry in entries if entry.record for value in entry.record.metrics.values()}
+    notes += [f"[?]: no interval, since {reason}." for reason in sorted(filter(None, reasons))]
     if comparisons:
         notes.append(
             "Intervals: 95 %, over test items; for a mean they speak of these seeds. Δ: paired difference, to the base "

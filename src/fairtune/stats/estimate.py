@@ -39,4 +39,6 @@ def estimate(statistics: Floats, aggregate: Aggregate, proportion: bool) -> Esti
     interval = wilson_interval(value, items) if proportion else bootstrap_interval(statistics, aggregate)
     if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
         return Estimate(value, None, None, interval.method, "an end of the interval is not finite")
+    if interval.low == interval.high:
+        return Estimate(value, None, None, interval.method, "every resample of the items gives the same value")
     return Estimate(value, interval.low, interval.high, interval.method)
