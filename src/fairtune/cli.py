@@ -162,6 +162,8 @@ def methods(as_json: AsJson = False) -> None:
             "learning_rate": method.default_learning_rate,
             "why": method.learning_rate_reason,
             "options": sorted(method.options.model_fields),
+            "devices": list(method.devices),
+            "precisions": list(method.precisions),
             "paper": method.paper,
         }
         for method in METHODS.values()

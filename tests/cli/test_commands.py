@@ -17,7 +17,7 @@ def test_methods_and_tasks_are_listed_for_people_and_programs(tmp_path):
     assert "low-rank" in fairtune("methods", cwd=tmp_path).stdout
     methods = json.loads(fairtune("methods", "--json", cwd=tmp_path).stdout)
     assert [method["name"] for method in methods] == ["base", "full", "lora"]
-    assert all({"name", "trains", "paper"} <= set(method) for method in methods)
+    assert all({"name", "trains", "paper", "devices", "precisions"} <= set(method) for method in methods)
     tasks = json.loads(fairtune("tasks", "--json", cwd=tmp_path).stdout)
     assert [task["name"] for task in tasks] == ["cldr-spanish"]
 

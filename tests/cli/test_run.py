@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -151,6 +152,22 @@ def test_two_runs_of_one_spec_are_the_same_bits(finished, tmp_path, llama):
             kept = [[(line["loss"], line["grad_norm"]) for line in curve] for curve in curves]
             assert kept[0] == kept[1]
         assert first["metrics"] == second["metrics"]
+
+
+def test_a_lost_examples_file_costs_the_differences_not_the_report(finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "copy")
+    run_id = records(tmp_path / "copy")["lora 1"]["run_id"]
+    (tmp_path / "copy" / "runs" / "small" / run_id / "examples" / "bleu.jsonl").unlink()
+    result = fairtune("report", "study.yaml", "--format", "json", cwd=tmp_path / "copy")
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert any(f"{run_id}/examples/bleu.jsonl: cannot be read" in note for note in document["notes"])
+    left = {(c["metric"], "lora" in c["a"] or "lora" in c["b"]) for c in document["comparisons"]}
+    assert ("bleu", True) not in left
+    assert {("bleu", False), ("chrf", True)} <= left
+    text = fairtune("report", "study.yaml", "--format", "md", cwd=tmp_path / "copy").stdout
+    mean = next(line for line in text.splitlines() if line.startswith("| lora | mean of 2"))
+    assert mean.split("|")[4].strip() == "–"
 
 
 def start(folder, *arguments):

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fairtune.study import Strict
+from fairtune.study import Precision, Strict
 
 if TYPE_CHECKING:
     from fairtune.models.load import LanguageModel
@@ -27,6 +27,8 @@ class Base:
     options: type[Strict] = BaseOptions
     default_learning_rate: float | None = None
     learning_rate_reason: str | None = None
+    devices: tuple[str, ...] = ("cpu", "cuda", "mps")
+    precisions: tuple[Precision, ...] = ("fp32", "bf16")
     artifact: str | None = None
 
     def attach(self, model: LanguageModel, options: dict[str, Any], seed: int) -> None:

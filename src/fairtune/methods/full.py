@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fairtune.study import Strict
+from fairtune.study import Precision, Strict
 
 if TYPE_CHECKING:
     from fairtune.models.load import LanguageModel
@@ -32,6 +32,8 @@ class Full:
     learning_rate_reason: str | None = (
         "the usual rate for instruction tuning of whole models: every weight moves, so each must move little"
     )
+    devices: tuple[str, ...] = ("cpu", "cuda", "mps")
+    precisions: tuple[Precision, ...] = ("fp32", "bf16")
     artifact: str | None = "model"
 
     def attach(self, model: LanguageModel, options: dict[str, Any], seed: int) -> None:

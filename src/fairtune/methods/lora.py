@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from fairtune.errors import Problem, SpecError
-from fairtune.study import Strict
+from fairtune.study import Precision, Strict
 
 if TYPE_CHECKING:
     from fairtune.models.load import LanguageModel
@@ -44,6 +44,8 @@ class Lora:
     learning_rate_reason: str | None = (
         "about ten times the rate of full fine-tuning, since B starts at zero and few weights must do all the moving"
     )
+    devices: tuple[str, ...] = ("cpu", "cuda", "mps")
+    precisions: tuple[Precision, ...] = ("fp32", "bf16")
     artifact: str | None = "adapter"
 
     def attach(self, model: LanguageModel, options: dict[str, Any], seed: int) -> None:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fairtune.study import Strict
+from fairtune.study import Precision, Strict
 
 if TYPE_CHECKING:
     from fairtune.models.load import LanguageModel
@@ -27,6 +27,9 @@ class Method(Protocol):
     options: type[Strict]
     default_learning_rate: float | None
     learning_rate_reason: str | None
+    devices: tuple[str, ...]
+    """Kinds of device it is written for; only the CPU has been run."""
+    precisions: tuple[Precision, ...]
     artifact: str | None
     """Folder of a run that holds the result: ``adapter``, ``model``, or None where nothing is trained."""
 

@@ -177,9 +177,11 @@ def _row(
     for name in metrics:
         ours = _stacked(entries, name, tables)
         record = entries[0].record
-        if record and name in record.metrics:
-            single = record.metrics[name]
-            values[name] = _mean_value(single, METRICS[name], ours[1]) if mean and ours is not None else single
+        single = record.metrics.get(name) if record else None
+        if single and not mean:
+            values[name] = single
+        elif single and ours is not None:
+            values[name] = _mean_value(single, METRICS[name], ours[1])
         theirs = _stacked([base], name, tables) if base else None
         difference = _difference(name, ours, theirs)
         if difference:
