@@ -1,5 +1,6 @@
 """A study from its file to its table, through the real command line, with runs that die on the way."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -186,15 +187,11 @@ def wait_for_training(folder, method, earlier=None):
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         for path in folder.glob("runs/*/*/progress.json"):
-            progress = json.loads(path.read_text())
-            spec = json.loads((path.parent / "spec.json").read_text())
-            if (
-                spec["method"]["name"] == method
-                and progress["phase"] == "train"
-                and progress["step"] > 0
-                and progress["pid"] != earlier
-            ):
-                return progress, path.parent
+            with contextlib.suppress(FileNotFoundError):  # another run has just ended
+                progress = json.loads(path.read_text())
+                name = json.loads((path.parent / "spec.json").read_text())["method"]["name"]
+                if (name, progress["phase"]) == (method, "train") and progress["step"] and progress["pid"] != earlier:
+                    return progress, path.parent
         time.sleep(0.05)
     raise AssertionError(f"no run of {method} began to train")
 
