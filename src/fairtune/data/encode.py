@@ -231,7 +231,7 @@ def _split_at_end(answer: list[int], tail: list[int], tokenizer: Tokenizer) -> t
     """
     special = set(tokenizer.all_special_ids)
     special |= {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
-    for index in range(len(answer) - len(tail), len(answer)):
+    for index in range(max(0, len(answer) - len(tail)), len(answer)):
         if answer[index] in special:
             return answer[: index + 1], answer[index + 1 :]
     if tokenizer.eos_token_id is None:
