@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 
 from fairtune.data.examples import Example, digest, leak_key
 from fairtune.errors import DataError
@@ -17,9 +17,8 @@ def take(examples: list[Example], amount: float, salt: str) -> tuple[list[Exampl
     Raises:
         DataError: nothing would be left.
     """
-    groups: dict[str, list[Example]] = defaultdict(list)
-    for example in examples:
-        groups[leak_key(example)].append(example)
+    keys = [leak_key(example) for example in examples]
+    groups = Counter(keys)
     wanted = max(1, round(amount * len(examples))) if amount < 1 else int(amount)
     taken: set[str] = set()
     count = 0
@@ -27,14 +26,14 @@ def take(examples: list[Example], amount: float, salt: str) -> tuple[list[Exampl
         if count >= wanted:
             break
         taken.add(key)
-        count += len(groups[key])
+        count += groups[key]
     if len(taken) == len(groups):
         raise DataError(
             f"taking {wanted} of {len(examples)} examples ({len(groups)} different questions) for {salt} leaves none "
             f"to train on; lower `{salt}:` in the task, or add rows"
         )
-    chosen = [example for example in examples if leak_key(example) in taken]
-    return chosen, [example for example in examples if leak_key(example) not in taken]
+    keyed = list(zip(keys, examples, strict=True))
+    return [example for key, example in keyed if key in taken], [example for key, example in keyed if key not in taken]
 
 
 def at_most(examples: list[Example], limit: int) -> list[Example]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,11 +41,9 @@ class LanguageModel:
         text_config = self.network.config.get_text_config()
         return getattr(text_config, "max_position_embeddings", None)
 
-    @contextlib.contextmanager
-    def computing(self) -> Iterator[None]:
+    def computing(self) -> AbstractContextManager[object]:
         """Matrix products in this run's precision."""
-        with compute_in(self.precision, self.device):
-            yield
+        return compute_in(self.precision, self.device)
 
 
 def load_tokenizer(folder: Path, trust_remote_code: bool) -> Any:

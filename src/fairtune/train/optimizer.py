@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 import torch
@@ -39,7 +40,7 @@ class MasterAdamW:
             DivergedError: the norm is not finite; no weight has moved.
         """
         norm = float(torch.nn.utils.clip_grad_norm_(self.masters, self.max_grad_norm))
-        if not torch.isfinite(torch.tensor(norm)):
+        if not math.isfinite(norm):
             raise DivergedError(f"the gradient's norm is {norm}")
         for group in self.adamw.param_groups:
             group["lr"] = learning_rate

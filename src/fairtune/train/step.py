@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,7 +44,7 @@ def step(model: LanguageModel, batch: Sequence[Encoded], optimizer: MasterAdamW,
         total += losses.detach().sum()
         padded += len(micro.rows) * micro.length
     loss = float(total) / supervised
-    if not torch.isfinite(torch.tensor(loss)):
+    if not math.isfinite(loss):
         raise DivergedError(f"the loss is {loss}")
     tokens = sum(len(item.tokens) for item in batch)
     return StepResult(loss, optimizer.step(learning_rate), tokens, supervised, padded - tokens)
