@@ -34,7 +34,7 @@ def tokenizer(chat: bool = True) -> Any:
 
 def config(kind: str = "llama", context: int = 256) -> Any:
     """A model of about 20,000 weights."""
-    from transformers import GPT2Config, LlamaConfig
+    from transformers import Gemma3TextConfig, GPT2Config, LlamaConfig
 
     if kind == "gpt2":
         return GPT2Config(
@@ -46,6 +46,22 @@ def config(kind: str = "llama", context: int = 256) -> Any:
             resid_pdrop=0,
             embd_pdrop=0,
             attn_pdrop=0,
+        )
+    if kind == "gemma3":
+        return Gemma3TextConfig(
+            vocab_size=260,
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=16,  # not hidden / heads, as in the real ones
+            sliding_window=16,
+            layer_types=["sliding_attention", "full_attention"],
+            max_position_embeddings=context,
+            bos_token_id=1,
+            eos_token_id=2,
+            pad_token_id=2,
         )
     return LlamaConfig(
         vocab_size=260,
@@ -79,14 +95,29 @@ def save_model(folder: Path, kind: str = "llama", chat: bool = True, context: in
     return folder
 
 
-def language_model(folder: Path, precision: str = "fp32", attention_length: int = 64) -> Any:
+def language_model(folder: Path, precision: str = "fp32", attention_length: int = 64, quantization: Any = None) -> Any:
     """The saved model, loaded as a run loads it."""
     import torch
 
     from fairtune.models.load import load_model, load_tokenizer
 
     made = load_tokenizer(folder, False)
-    return load_model(folder, made, precision, torch.device("cpu"), False, attention_length)  # type: ignore[arg-type]
+    return load_model(folder, made, precision, torch.device("cpu"), False, attention_length, quantization)  # type: ignore[arg-type]
+
+
+def attach(model: Any, method: str, options: Any = None, seed: int = 0, updates: int = 6) -> Any:
+    """The model with a method at work on it."""
+    from fairtune.methods import METHODS, Course
+
+    return METHODS[method].attach(model, options or {}, Course(seed, updates))
+
+
+def tuned(folder: Path, method: str, options: Any = None, seed: int = 0, precision: str = "fp32") -> Any:
+    """The saved model, loaded as the method wants it, with the method at work on it."""
+    from fairtune.methods import METHODS
+
+    quantization = METHODS[method].quantization(options or {}, precision)  # type: ignore[arg-type]
+    return attach(language_model(folder, precision, quantization=quantization), method, options, seed)
 
 
 def rows(count: int, seed: int = 0) -> list[dict[str, str]]:

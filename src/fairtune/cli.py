@@ -159,7 +159,8 @@ def methods(as_json: AsJson = False) -> None:
         {
             "name": method.name,
             "trains": method.summary,
-            "learning_rate": method.default_learning_rate,
+            "parameters": method.formula,
+            "learning_rate": method.learning_rate,
             "why": method.learning_rate_reason,
             "options": sorted(method.options.model_fields),
             "devices": list(method.devices),

@@ -7,7 +7,6 @@ import torch
 
 import fairtune.models.likelihood
 from fairtune.evaluate.generation import generate
-from fairtune.methods import METHODS
 from fairtune.models.likelihood import item_losses, supervised_losses
 from tests import tiny
 
@@ -76,23 +75,23 @@ def test_answers_are_those_of_a_greedy_loop_of_a_few_lines(llama):
 
 def test_merging_changes_no_score_and_leaves_the_base_as_it_was(llama):
     model, items = tiny.language_model(llama), tiny.encoded(10)
-    METHODS["lora"].attach(model, {"rank": 4}, 0)
+    tuned = tiny.attach(model, "lora", {"rank": 4})
     torch.manual_seed(0)
     with torch.no_grad():
         for name, weight in model.network.named_parameters():
             if "lora_B" in name:
                 weight.normal_(std=0.2)
     unmerged = losses(model, items)
-    with METHODS["lora"].scoring(model):
+    with tuned.scoring():
         assert losses(model, items) == pytest.approx(unmerged, rel=1e-4)
     assert losses(model, items) == pytest.approx(unmerged, rel=1e-4)
 
 
 def test_a_bf16_base_is_scored_unmerged_since_merging_would_round_updates_away(llama):
     model, items = tiny.language_model(llama, "bf16"), tiny.encoded(10)
-    METHODS["lora"].attach(model, {"rank": 4}, 0)
+    tuned = tiny.attach(model, "lora", {"rank": 4})
     before = losses(model, items)
-    with METHODS["lora"].scoring(model):
+    with tuned.scoring():
         assert losses(model, items) == before
         assert not any(getattr(layer, "merged", False) for layer in model.network.modules())
 
@@ -116,13 +115,12 @@ def test_greedy_is_greedy_whatever_the_models_makers_prefer(llama, tmp_path):
     items = tiny.encoded(6)
     model = tiny.language_model(tmp_path / "model")
     assert generate(model, items, 12) == generate(tiny.language_model(llama), items, 12)
-    METHODS["full"].save(model, tmp_path / "saved")
+    tiny.attach(model, "full").save(tmp_path / "saved")
     assert json.loads((tmp_path / "saved" / "generation_config.json").read_text())["repetition_penalty"] == 5.0
 
 
 def test_an_adapter_on_the_output_layer_sees_what_the_gate_lets_through(llama):
     model, items = tiny.language_model(llama), tiny.encoded(5)
     before = losses(model, items)
-    METHODS["lora"].attach(model, {"rank": 2, "targets": ["lm_head"]}, 0)
-    model.gate.move_to(model.network.get_output_embeddings())
+    tiny.attach(model, "lora", {"rank": 2, "targets": ["lm_head"]})
     assert losses(model, items) == pytest.approx(before, rel=1e-6)

@@ -7,7 +7,7 @@ import torch
 
 import fairtune.train.step
 from fairtune.errors import DivergedError
-from fairtune.methods import METHODS
+from fairtune.methods import Tuned
 from fairtune.study import Training
 from fairtune.train.loop import mean_loss, train
 from tests import tiny
@@ -17,10 +17,10 @@ RECIPE = Training(epochs=2, batch_size=6, learning_rate=5e-3)
 
 def run(folder, method="full", recipe=RECIPE, seed=0, scratch=None, precision="fp32", options=None):
     """Trains a tiny model; losses, and the model."""
-    model = tiny.language_model(folder, precision)
-    METHODS[method].attach(model, options or {}, seed)
+    tuned = tiny.tuned(folder, method, options, seed, precision)
+    model = tuned.model
     curve = []
-    result = train(model, tiny.encoded(16), tiny.encoded(5, seed=9), recipe, seed, scratch, curve.append)
+    result = train(tuned, tiny.encoded(16), tiny.encoded(5, seed=9), recipe, seed, scratch, curve.append)
     return [update.loss for update in curve], model, result
 
 
@@ -52,13 +52,13 @@ def test_the_cut_into_micro_batches_does_not_matter(llama, tmp_path, monkeypatch
 
 def test_every_method_sees_the_same_examples_in_the_same_order(llama, tmp_path, monkeypatch):
     seen: dict[str, list[str]] = {}
-    plain = fairtune.train.step.supervised_losses
+    plain = Tuned.token_losses
     for method in ("full", "lora"):
         ids = seen[method] = []
         monkeypatch.setattr(
-            fairtune.train.step,
-            "supervised_losses",
-            lambda model, batch, ids=ids: ids.extend(item.id for item in batch) or plain(model, batch),
+            Tuned,
+            "token_losses",
+            lambda tuned, batch, ids=ids: ids.extend(item.id for item in batch) or plain(tuned, batch),
         )
         run(llama, method, scratch=tmp_path / "a")
     assert seen["full"] == seen["lora"]
@@ -85,8 +85,7 @@ def test_only_what_a_method_declares_moves(llama, tmp_path):
 
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_the_first_outputs_are_the_untouched_models(llama, method):
-    untouched, model = tiny.language_model(llama), tiny.language_model(llama)
-    METHODS[method].attach(model, {}, 0)
+    untouched, model = tiny.language_model(llama), tiny.tuned(llama, method).model
     items = tiny.encoded(6)
     assert mean_loss(model, items) == mean_loss(untouched, items)
 
@@ -111,13 +110,13 @@ def test_the_best_epoch_is_kept_not_the_last(llama, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_at_once_and_names_the_update(llama, tmp_path):
-    model = tiny.language_model(llama)
-    METHODS["full"].attach(model, {}, 0)
+    tuned = tiny.tuned(llama, "full")
+    model = tuned.model
     with torch.no_grad():
         model.network.get_input_embeddings().weight[:] = float("nan")
     weights = bits(model.network)
     with pytest.raises(DivergedError, match=r"update 1 of 6, learning rate 0\.00\d+: the loss is nan"):
-        train(model, tiny.encoded(16), tiny.encoded(5), RECIPE, 0, tmp_path / "a", lambda update: None)
+        train(tuned, tiny.encoded(16), tiny.encoded(5), RECIPE, 0, tmp_path / "a", lambda update: None)
     assert bits(model.network) == weights
 
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from fairtune.methods import METHODS
 from fairtune.models.likelihood import item_losses
 from fairtune.study import Training
 from fairtune.train.loop import mean_loss, train
@@ -38,9 +37,8 @@ def test_a_run_of_updates_is_that_of_a_loop_of_a_few_lines(llama, tmp_path):
     items = tiny.encoded(10)
     recipe = Training(epochs=2, batch_size=4, learning_rate=1e-2, weight_decay=0.1, warmup=0.2, max_grad_norm=0.5)
     model = tiny.language_model(llama)
-    METHODS["full"].attach(model, {}, 0)
     curve = []
-    train(model, items, items, recipe, 3, tmp_path / "best", curve.append)
+    train(tiny.attach(model, "full"), items, items, recipe, 3, tmp_path / "best", curve.append)
 
     network = AutoModelForCausalLM.from_pretrained(llama)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.1, foreach=False)
@@ -63,7 +61,7 @@ def test_a_run_of_updates_is_that_of_a_loop_of_a_few_lines(llama, tmp_path):
 def test_lora_computes_what_its_paper_says(llama):
     model = tiny.language_model(llama)
     plain = AutoModelForCausalLM.from_pretrained(llama).eval()
-    METHODS["lora"].attach(model, {"rank": 4, "alpha": 6, "targets": ["q_proj"]}, 0)
+    tiny.attach(model, "lora", {"rank": 4, "alpha": 6, "targets": ["q_proj"]})
     state = dict(model.network.named_parameters())
     torch.manual_seed(1)
     with torch.no_grad():
@@ -82,7 +80,7 @@ def test_lora_computes_what_its_paper_says(llama):
 
 def test_trainable_lora_weights_are_rank_times_in_plus_out(llama):
     model = tiny.language_model(llama)
-    METHODS["lora"].attach(model, {"rank": 4, "targets": ["q_proj", "v_proj"]}, 0)
+    tiny.attach(model, "lora", {"rank": 4, "targets": ["q_proj", "v_proj"]})
     trainable = sum(p.numel() for p in model.network.parameters() if p.requires_grad)
     assert trainable == 2 * (4 * (32 + 32) + 4 * (32 + 16))
 
@@ -90,11 +88,12 @@ def test_trainable_lora_weights_are_rank_times_in_plus_out(llama):
 def test_master_weights_keep_updates_that_bf16_would_swallow():
     coarse = torch.nn.Parameter(torch.ones(4, dtype=torch.bfloat16))
     fine = torch.nn.Parameter(torch.ones(4))
-    optimizers = [MasterAdamW([p], Training(learning_rate=1e-4)) for p in (coarse, fine)]
+    optimizers = [MasterAdamW([(p, 1.0)], Training(learning_rate=1e-4)) for p in (coarse, fine)]
     for _ in range(60):
         for parameter, optimizer in zip((coarse, fine), optimizers, strict=True):
             (parameter.float().sum()).backward()
             optimizer.step(1e-4)
+            optimizer.clear()
     assert torch.equal(coarse.detach(), fine.detach().bfloat16())
     assert float(coarse[0].detach()) < 1.0
     plain = torch.nn.Parameter(torch.ones(4, dtype=torch.bfloat16))

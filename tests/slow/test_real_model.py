@@ -8,13 +8,13 @@ import torch
 from fairtune.data import encode_all, load_splits
 from fairtune.data.starter import SMALL_MODEL
 from fairtune.evaluate.generation import generate
-from fairtune.methods import METHODS
 from fairtune.models import fetch, identify
 from fairtune.models.likelihood import item_losses
 from fairtune.models.load import load_model, load_tokenizer
 from fairtune.study import ModelRef, Training, load_task
 from fairtune.tasks import TASKS
 from fairtune.train.loop import train
+from tests import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.network]
 
@@ -68,10 +68,10 @@ def test_training_real_weights_learns_and_repeats_bit_for_bit(weights, items, tm
     losses = []
     for attempt in range(2):
         loaded = model(weights, "bf16")
-        METHODS[method].attach(loaded, {}, 0)
+        tuned = tiny.attach(loaded, method)
         curve = []
         recipe = Training(batch_size=8, learning_rate=1e-3 if method == "lora" else 1e-4, warmup=0)
-        train(loaded, items[0], items[1][:4], recipe, 0, tmp_path / str(attempt), curve.append)
+        train(tuned, items[0], items[1][:4], recipe, 0, tmp_path / str(attempt), curve.append)
         losses.append([(update.loss, update.grad_norm) for update in curve])
     assert losses[0] == losses[1]
     assert losses[0][-1][0] < losses[0][0][0]

@@ -47,11 +47,26 @@ def generate(
         pad_token_id=model.stops[0],
     )
     answers: dict[int, Answer] = {}
-    for batch in micro_batches([item.prompt_length for item in items], _PROMPT_BUDGET, rows):
+    for batch in _batches(model, [item.prompt_length for item in items], rows):
         for row, new in zip(batch.rows, _continue(model, items, batch, config), strict=True):
             answers[row] = _answer(model, new)
         done(len(answers))
     return [answers[row] for row in range(len(items))]
+
+
+def _batches(model: LanguageModel, lengths: list[int], rows: int) -> list[MicroBatch]:
+    """Batches of similar prompts; of equally long ones where virtual tokens stand before the text.
+
+    Padding would come between the two, and move one away from the other.
+    """
+    if not model.virtual_tokens:
+        return micro_batches(lengths, _PROMPT_BUDGET, rows)
+    batches = []
+    for length in sorted(set(lengths)):
+        alike = [row for row, own in enumerate(lengths) if own == length]
+        for batch in micro_batches([length] * len(alike), _PROMPT_BUDGET, rows):
+            batches.append(MicroBatch(tuple(alike[row] for row in batch.rows), length))
+    return batches
 
 
 @torch.no_grad()

@@ -24,14 +24,15 @@ from fairtune.evaluate.metrics import METRICS, Outcome
 from fairtune.execute.curve import curve_writer
 from fairtune.execute.phases import PhaseMeter
 from fairtune.execute.results import score
-from fairtune.methods import METHODS
+from fairtune.methods import METHODS, Course, Tuned
 from fairtune.models import fetch
 from fairtune.models.device import choose_device
 from fairtune.models.likelihood import item_losses
 from fairtune.models.load import LanguageModel, load_model, load_tokenizer
+from fairtune.models.quantize import parameter_count, weight_bytes
 from fairtune.records import Leakage, MetricValue, Parameters, RunFolder, Selection, Throughput, TokenCounts
 from fairtune.study import RunSpec, Training
-from fairtune.train.loop import TrainingResult, train
+from fairtune.train.loop import TrainingResult, total_updates, train
 
 
 @dataclass
@@ -64,18 +65,18 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
         FairtuneError: the run cannot be done as asked, or diverged.
     """
     method = METHODS[spec.method.name]
+    options = spec.method.options
     meter.device = choose_device(spec.budget.device)
     with meter.phase("load"):
         splits = _splits(spec, happened)
         prepared, model = _load(spec, splits, meter)
-        method.attach(model, spec.method.options, spec.seed)
-        model.gate.move_to(model.network.get_output_embeddings())
+        tuned = method.attach(model, options, Course(spec.seed, _updates(spec, prepared)))
         happened.parameters = _count(model.network)
     if spec.training is not None:
-        _train(spec.training, spec, folder, model, prepared, meter, happened)
+        _train(spec.training, spec, folder, tuned, prepared, meter, happened)
         if method.artifact:
-            method.save(model, folder.path / method.artifact)
-    with method.scoring(model):
+            tuned.save(folder.path / method.artifact)
+    with tuned.scoring():
         outcomes = _outcomes(spec, model, prepared, meter, happened)
     happened.metrics = score(spec, outcomes, folder)
 
@@ -100,7 +101,10 @@ def _load(spec: RunSpec, splits: Splits, meter: PhaseMeter) -> tuple[Prepared, L
     encoded = [encode_all(part, tokenizer) for part in (splits.train, splits.validation, splits.test)]
     # Of all parts uncut, whatever the method: every run of a study must compute attention the same way.
     longest = max(len(item.tokens) for part in encoded for item in part)
-    model = load_model(folder, tokenizer, spec.precision, meter.device, spec.model.trust_remote_code, longest)
+    quantization = METHODS[spec.method.name].quantization(spec.method.options, spec.precision)
+    model = load_model(
+        folder, tokenizer, spec.precision, meter.device, spec.model.trust_remote_code, longest, quantization
+    )
     prepared = _prepare(spec, splits, *encoded)
     if spec.training is not None:
         require_context([*prepared.train, *prepared.validation], 0, model.context)
@@ -120,19 +124,23 @@ def _prepare(
     return Prepared(train, validation, scored, [example.answer for example in splits.test], cut)
 
 
+def _updates(spec: RunSpec, prepared: Prepared) -> int:
+    return total_updates(len(prepared.train), spec.training) if spec.training else 0
+
+
 def _train(
     training: Training,
     spec: RunSpec,
     folder: RunFolder,
-    model: LanguageModel,
+    tuned: Tuned,
     prepared: Prepared,
     meter: PhaseMeter,
     happened: Happened,
 ) -> None:
-    steps = -(-len(prepared.train) // training.batch_size) * training.epochs
+    steps = total_updates(len(prepared.train), training)
     scratch = folder.path / "best.safetensors"
     with meter.phase("train", steps) as progress, curve_writer(folder, progress) as report:
-        result = train(model, prepared.train, prepared.validation, training, spec.seed, scratch, report)
+        result = train(tuned, prepared.train, prepared.validation, training, spec.seed, scratch, report)
     happened.tokens = _token_counts(result, prepared.cut)
     happened.throughput = Throughput(train_tokens_per_second=result.tokens / result.update_seconds)
     rule = "lowest validation loss" if training.keep == "best" else "last epoch"
@@ -187,5 +195,8 @@ def _needs(spec: RunSpec, what: str) -> bool:
 
 def _count(network: torch.nn.Module) -> Parameters:
     parameters = list(network.parameters())
-    trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-    return Parameters(total=sum(parameter.numel() for parameter in parameters), trainable=trainable)
+    return Parameters(
+        total=sum(parameter_count(parameter) for parameter in parameters),
+        trainable=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        weight_bytes=weight_bytes(network),
+    )

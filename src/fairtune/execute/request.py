@@ -16,8 +16,7 @@ from fairtune.tasks import TASKS
 def vocabulary() -> Vocabulary:
     """Everything a study may name, from the tables of the rooms that know."""
     methods = {
-        name: MethodWords(method.options, method.trains, method.default_learning_rate)
-        for name, method in METHODS.items()
+        name: MethodWords(method.options, method.trains, method.learning_rate) for name, method in METHODS.items()
     }
     return Vocabulary(methods, {name: metric.version for name, metric in METRICS.items()}, TASKS)
 

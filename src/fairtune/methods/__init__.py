@@ -5,15 +5,44 @@ A new method is a new file here and a row in :data:`METHODS`.
 
 from __future__ import annotations
 
-from fairtune.methods.base import Base
-from fairtune.methods.full import Full
-from fairtune.methods.lora import Lora
-from fairtune.methods.protocol import Method
+from fairtune.methods.adalora import ADALORA
+from fairtune.methods.adapter import ADAPTER
+from fairtune.methods.base import BASE
+from fairtune.methods.bitfit import BITFIT
+from fairtune.methods.dora import DORA
+from fairtune.methods.freeze import FREEZE
+from fairtune.methods.full import FULL
+from fairtune.methods.ia3 import IA3
+from fairtune.methods.lora import LORA
+from fairtune.methods.peft_any import PEFT
+from fairtune.methods.prefix import PREFIX
+from fairtune.methods.prompt import PROMPT
+from fairtune.methods.protocol import Course, Method, Tuned
+from fairtune.methods.ptuning import PTUNING
+from fairtune.methods.qdora import QDORA
+from fairtune.methods.qlora import QLORA
+from fairtune.methods.vera import VERA
 
 METHODS: dict[str, Method] = {
-    "base": Base(),
-    "full": Full(),
-    "lora": Lora(),
+    method.name: method
+    for method in (
+        BASE,
+        FULL,
+        FREEZE,
+        BITFIT,
+        LORA,
+        DORA,
+        QLORA,
+        QDORA,
+        ADALORA,
+        VERA,
+        IA3,
+        PREFIX,
+        PROMPT,
+        PTUNING,
+        ADAPTER,
+        PEFT,
+    )
 }
 
-__all__ = ["METHODS", "Method"]
+__all__ = ["METHODS", "Course", "Method", "Tuned"]

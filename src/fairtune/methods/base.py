@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fairtune.study import Precision, Strict
+from fairtune.methods.protocol import Course, Method, Tuned
+from fairtune.study import Strict
 
 if TYPE_CHECKING:
     from fairtune.models.load import LanguageModel
@@ -17,27 +17,25 @@ class BaseOptions(Strict):
     """None."""
 
 
-class Base:
-    """Nothing is trained."""
+def _attach(model: LanguageModel, options: Mapping[str, Any], course: Course) -> Tuned:
+    model.network.requires_grad_(False)
+    return Tuned(model)
 
-    name = "base"
-    summary = "nothing: the model as it comes"
-    paper: str | None = None
-    trains = False
-    options: type[Strict] = BaseOptions
-    default_learning_rate: float | None = None
-    learning_rate_reason: str | None = None
-    devices: tuple[str, ...] = ("cpu", "cuda", "mps")
-    precisions: tuple[Precision, ...] = ("fp32", "bf16")
-    artifact: str | None = None
 
-    def attach(self, model: LanguageModel, options: dict[str, Any], seed: int) -> None:
-        """Freezes everything."""
-        model.network.requires_grad_(False)
+def _restore(model: LanguageModel, options: Mapping[str, Any], folder: Path) -> Tuned:
+    return Tuned(model)
 
-    def save(self, model: LanguageModel, folder: Path) -> None:
-        """There is nothing to save."""
 
-    def scoring(self, model: LanguageModel) -> AbstractContextManager[None]:
-        """The model as it is."""
-        return contextlib.nullcontext()
+BASE = Method(
+    name="base",
+    summary="nothing: the model as it comes",
+    paper=None,
+    formula="0",
+    options=BaseOptions,
+    attach=_attach,
+    restore=_restore,
+    learning_rate=None,
+    learning_rate_reason=None,
+    trains=False,
+    artifact=None,
+)

@@ -1,47 +1,148 @@
-"""What a method is: one object that says what it trains and how it attaches to a model."""
+"""What a method is, and what it makes of a model."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from fairtune.study import Precision, Strict
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fairtune.data import Encoded
     from fairtune.models.load import LanguageModel
+    from fairtune.models.quantize import Quantization
 
 
-class Method(Protocol):
+@dataclass(frozen=True)
+class Course:
+    """What lies ahead of a run, as far as a method has to know.
+
+    Attributes:
+        seed: of everything random.
+        updates: optimizer updates there will be.
+        lessons: file of a teacher's log-probabilities for the training examples, for a method that has a teacher.
+    """
+
+    seed: int
+    updates: int = 1
+    lessons: Path | None = None
+
+
+class Tuned:
+    """A model with a method at work on it; what :attr:`Method.attach` gives.
+
+    The defaults are those of a method that marks weights as trainable and leaves everything else as it is.
+    """
+
+    mergeable = False
+    """Whether what was trained can become part of the base's weights."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self.model = model
+
+    def token_losses(self, batch: Sequence[Encoded]) -> Tensor:
+        """The loss of every supervised token of a batch, ``(tokens,)`` in fp32: cross-entropy, in nats."""
+        from fairtune.models.likelihood import supervised_losses
+
+        return supervised_losses(self.model, batch)[0]
+
+    def rate_factor(self, name: str) -> float:
+        """What the learning rate is multiplied by for the parameter of this name."""
+        return 1.0
+
+    def penalty(self) -> Tensor | None:
+        """A scalar that is added to the loss once an update; None for nothing."""
+        return None
+
+    def updated(self, done: int) -> None:
+        """Called after update ``done`` (from 1), while its gradients are still there."""
+
+    def merge(self) -> None:
+        """Makes what was trained part of the base's weights; twice is once."""
+
+    def unmerge(self) -> None:
+        """Takes it out again, to rounding."""
+
+    @contextlib.contextmanager
+    def scoring(self) -> Iterator[None]:
+        """While active, the network computes the same as in training, as fast as that can be had.
+
+        Merged in fp32 only: a bf16 weight swallows any update below 2**-9 of itself, so the merged model would be
+        another.
+        """
+        merged = self.mergeable and self.model.precision == "fp32"
+        if merged:
+            self.merge()
+        try:
+            yield
+        finally:
+            if merged:
+                self.unmerge()
+
+    def save(self, folder: Path) -> None:
+        """Writes what was trained as safetensors. Here: the whole model, as ``save_pretrained`` lays it out."""
+        self.model.network.save_pretrained(folder)
+        self.model.tokenizer.save_pretrained(folder)
+        self.model.generation_defaults.save_pretrained(folder)
+
+
+def _not_quantized(options: Mapping[str, Any], precision: Precision) -> Quantization | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Method:
     """A way to adapt a model. One file a method; nothing outside this room knows any by name.
 
-    Importing a method is light; what needs torch or PEFT is imported by the functions.
+    Importing a method is light; what needs torch or PEFT is imported by its functions.
     """
 
     name: str
     summary: str
     """What is trained, in a few words."""
     paper: str | None
-    trains: bool
-    """False for the untouched model."""
+    formula: str
+    """Count of trainable parameters, as a Python expression over the options and the words of ``FORMULA_WORDS``."""
     options: type[Strict]
-    default_learning_rate: float | None
+    attach: Callable[[LanguageModel, Mapping[str, Any], Course], Tuned]
+    """Wraps ``model.network`` where needed, and marks with ``requires_grad`` what is trained.
+
+    Raises SpecError where the options do not suit the model.
+    """
+    restore: Callable[[LanguageModel, Mapping[str, Any], Path], Tuned]
+    """Puts what :meth:`Tuned.save` wrote into that folder on a fresh copy of the base."""
+    learning_rate: float | None
     learning_rate_reason: str | None
-    devices: tuple[str, ...]
-    """Kinds of device it is written for; only the CPU has been run."""
-    precisions: tuple[Precision, ...]
-    artifact: str | None
+    trains: bool = True
+    """False for the untouched model."""
+    artifact: str | None = "adapter"
     """Folder of a run that holds the result: ``adapter``, ``model``, or None where nothing is trained."""
+    devices: tuple[str, ...] = ("cpu", "cuda", "mps")
+    """Kinds of device it is written for. On a CPU the contract's tests probe it; the others were not at hand."""
+    precisions: tuple[Precision, ...] = ("fp32", "bf16")
+    device_reason: str | None = None
+    """Why a device is missing from ``devices``."""
+    starts_elsewhere: str | None = None
+    """Why the first outputs are not the base model's; None where they are."""
+    no_checkpointing: str | None = None
+    """Why activations cannot be recomputed; None where they can."""
+    quantization: Callable[[Mapping[str, Any], Precision], Quantization | None] = _not_quantized
+    """In which code the frozen base is loaded."""
 
-    def attach(self, model: LanguageModel, options: dict[str, Any], seed: int) -> None:
-        """Wraps ``model.network`` where needed, and marks with ``requires_grad`` what is trained.
 
-        Raises:
-            SpecError: the options do not suit the model.
-        """
-
-    def save(self, model: LanguageModel, folder: Path) -> None:
-        """Writes what was trained as safetensors."""
-
-    def scoring(self, model: LanguageModel) -> AbstractContextManager[None]:
-        """While active, the network computes the same as in training, as fast as that can be had."""
+FORMULA_WORDS = {
+    "weights": "all parameters of the model",
+    "biases": "all bias terms, those that are added included",
+    "chosen": "parameters of the named modules, or of the last layers",
+    "targets": "(d_in, d_out) of every linear layer that is a target",
+    "feedforward": "(d_in, d_out) of the targets whose input is scaled",
+    "target_biases": "bias terms that are trained besides",
+    "layers": "transformer layers",
+    "hidden": "width of the residual stream",
+    "kv_width": "key-value heads × width of a head",
+}

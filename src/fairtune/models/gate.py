@@ -37,7 +37,9 @@ class OutputGate:
     def _pass(self, layer: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         hidden = inputs[0]
         if self._chosen is not None:
-            return (hidden[self._chosen], *inputs[1:])
+            # Virtual tokens of a method stand before the text: they predict nothing that is scored.
+            virtual = hidden.shape[1] - self._chosen.shape[1]
+            return (hidden[:, virtual:][self._chosen], *inputs[1:])
         # Generation asks for the last position alone, a strided slice. Multiplying one by a frozen weight, torch
         # takes the batched product and copies the weight once a row: 64 rows of SmolLM2 took 3.6 GB and 6.7 s.
         return (hidden.contiguous(), *inputs[1:])

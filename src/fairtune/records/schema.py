@@ -76,6 +76,9 @@ class Parameters(Part):
 
     total: int
     trainable: int
+    weight_bytes: int | None = Field(
+        default=None, description="of all weights as they lie in memory, scales of quantised ones included"
+    )
 
 
 class Plan(Part):

@@ -106,8 +106,14 @@ class Training(Strict):
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.05, description="share of updates")
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_8bit"] = Field(
+        default="adamw", description="8-bit: state of one byte a number; paged: in memory a GPU can lend to its host"
+    )
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     max_length: Count = Field(default=512, description="longest training example, in tokens")
+    gradient_checkpointing: bool = Field(
+        default=False, description="compute activations again in the backward pass: less memory, more time"
+    )
     keep: Literal["best", "last"] = Field(
         default="best", description="weights of the epoch with the lowest validation loss, or of the last"
     )

@@ -11,6 +11,7 @@ import torch
 
 from fairtune.data import Encoded, updates
 from fairtune.errors import DivergedError
+from fairtune.methods import Tuned
 from fairtune.models.likelihood import item_losses
 from fairtune.models.load import LanguageModel
 from fairtune.study import Training
@@ -53,8 +54,13 @@ class TrainingResult:
         self.update_seconds += seconds
 
 
+def total_updates(examples: int, training: Training) -> int:
+    """Optimizer updates of a whole training."""
+    return -(-examples // training.batch_size) * training.epochs
+
+
 def train(
-    model: LanguageModel,
+    tuned: Tuned,
     examples: Sequence[Encoded],
     validation: Sequence[Encoded],
     training: Training,
@@ -72,26 +78,39 @@ def train(
         DivergedError: a loss or gradient was not finite; the message names the update.
     """
     torch.manual_seed(seed)
-    optimizer = MasterAdamW((p for p in model.network.parameters() if p.requires_grad), training)
+    model = tuned.model
+    trainable = [(name, p) for name, p in model.network.named_parameters() if p.requires_grad]
+    optimizer = MasterAdamW([(p, tuned.rate_factor(name)) for name, p in trainable], training)
     best = BestWeights(model.network, scratch)
     result = TrainingResult()
     try:
+        _recompute_activations(model, training.gradient_checkpointing)
         for epoch in range(training.epochs):
-            _epoch(model, examples, training, seed, epoch, optimizer, result, report)
+            _epoch(tuned, examples, training, seed, epoch, optimizer, result, report)
             others_follow = epoch < training.epochs - 1
             best.offer(mean_loss(model, validation), write=others_follow and training.keep == "best")
         if training.keep == "best":
             best.restore()
             result.best_epoch = best.epoch
     finally:
+        _recompute_activations(model, False)
         optimizer.close()
         scratch.unlink(missing_ok=True)
     result.validation_losses = tuple(best.losses)
     return result
 
 
+def _recompute_activations(model: LanguageModel, wanted: bool) -> None:
+    """Keeps only the input of each layer for the backward pass (Chen et al. 2016), or everything again."""
+    network = model.network
+    if wanted:
+        network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    elif getattr(network, "is_gradient_checkpointing", False):
+        network.gradient_checkpointing_disable()
+
+
 def _epoch(
-    model: LanguageModel,
+    tuned: Tuned,
     examples: Sequence[Encoded],
     training: Training,
     seed: int,
@@ -102,13 +121,13 @@ def _epoch(
 ) -> None:
     plan = updates(len(examples), training.batch_size, seed, epoch)
     total = len(plan) * training.epochs
-    model.network.train()
+    tuned.model.network.train()
     for index, rows in enumerate(plan):
         done = epoch * len(plan) + index
         rate = learning_rate_at(done, total, training)
         started = time.perf_counter()
         try:
-            outcome = step(model, [examples[row] for row in rows], optimizer, rate)
+            outcome = step(tuned, [examples[row] for row in rows], optimizer, rate, done + 1)
         except DivergedError as error:
             raise DivergedError(f"update {done + 1} of {total}, learning rate {rate:.3g}: {error}") from None
         result.add(outcome, time.perf_counter() - started)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 
@@ -18,20 +19,25 @@ class MasterAdamW:
     appear and updates happen on the copy: a bf16 weight alone swallows updates below 2**-9 of itself.
     """
 
-    def __init__(self, parameters: Iterable[torch.nn.Parameter], training: Training) -> None:
-        self.parameters = list(parameters)
+    def __init__(self, parameters: Iterable[tuple[torch.nn.Parameter, float]], training: Training) -> None:
+        """Takes each parameter with what the learning rate is multiplied by for it."""
+        self.parameters, factors = zip(*parameters, strict=True)
         self.masters = [_master(parameter) for parameter in self.parameters]
         self._hooks = [
             parameter.register_post_accumulate_grad_hook(_gradient_mover(master))  # type: ignore[no-untyped-call]
             for parameter, master in self._copied()
         ]
-        self.adamw = torch.optim.AdamW(
-            self.masters, lr=0.0, betas=(0.9, 0.999), eps=1e-8, weight_decay=training.weight_decay, fused=True
+        groups = [
+            {"params": [m for m, own in zip(self.masters, factors, strict=True) if own == factor], "factor": factor}
+            for factor in dict.fromkeys(factors)
+        ]
+        self.adamw = _KINDS[training.optimizer](
+            groups, lr=0.0, betas=(0.9, 0.999), eps=1e-8, weight_decay=training.weight_decay
         )
         self.max_grad_norm = training.max_grad_norm
 
     def step(self, learning_rate: float) -> float:
-        """One update from the gradients gathered since the last.
+        """One update from the gradients gathered since the last; they stay until :meth:`clear`.
 
         Returns:
             L2 norm of the gradients before clipping.
@@ -43,13 +49,16 @@ class MasterAdamW:
         if not math.isfinite(norm):
             raise DivergedError(f"the gradient's norm is {norm}")
         for group in self.adamw.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group["factor"]
         self.adamw.step()
-        self.adamw.zero_grad(set_to_none=True)
         with torch.no_grad():
             for parameter, master in self._copied():
                 parameter.copy_(master)
         return norm
+
+    def clear(self) -> None:
+        """Forgets the gradients."""
+        self.adamw.zero_grad(set_to_none=True)
 
     def close(self) -> None:
         """Takes the hooks off and drops the state, so that scoring has the memory."""
@@ -61,6 +70,31 @@ class MasterAdamW:
     def _copied(self) -> list[tuple[torch.nn.Parameter, torch.Tensor]]:
         pairs = zip(self.parameters, self.masters, strict=True)
         return [(parameter, master) for parameter, master in pairs if parameter is not master]
+
+
+def _adamw(groups: Any, **settings: Any) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, fused=True, **settings)
+
+
+def _adamw_8bit(groups: Any, **settings: Any) -> torch.optim.Optimizer:
+    """State in blocks of 8-bit numbers (Dettmers et al. 2021, "8-bit Optimizers via Block-wise Quantization")."""
+    import bitsandbytes
+
+    return bitsandbytes.optim.AdamW8bit(groups, **settings)  # type: ignore[no-any-return]
+
+
+def _paged_adamw_8bit(groups: Any, **settings: Any) -> torch.optim.Optimizer:
+    """The same, in memory that a CUDA driver moves to the host when it is short. Not run: no GPU was at hand."""
+    import bitsandbytes
+
+    return bitsandbytes.optim.PagedAdamW8bit(groups, **settings)  # type: ignore[no-any-return]
+
+
+_KINDS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": _adamw,
+    "adamw_8bit": _adamw_8bit,
+    "paged_adamw_8bit": _paged_adamw_8bit,
+}
 
 
 def _master(parameter: torch.nn.Parameter) -> torch.Tensor:

@@ -10,8 +10,8 @@ import torch
 
 from fairtune.data import Encoded, micro_batches
 from fairtune.errors import DivergedError
-from fairtune.models.likelihood import TOKEN_BUDGET, supervised_losses
-from fairtune.models.load import LanguageModel
+from fairtune.methods import Tuned
+from fairtune.models.likelihood import TOKEN_BUDGET
 from fairtune.train.optimizer import MasterAdamW
 
 
@@ -26,25 +26,38 @@ class StepResult:
     padding: int
 
 
-def step(model: LanguageModel, batch: Sequence[Encoded], optimizer: MasterAdamW, learning_rate: float) -> StepResult:
+def step(tuned: Tuned, batch: Sequence[Encoded], optimizer: MasterAdamW, learning_rate: float, done: int) -> StepResult:
     """One optimizer update on a batch of examples.
 
     The loss is the mean over all supervised tokens of the update, so every token weighs the same however the
-    batch is cut into micro-batches.
+    batch is cut into micro-batches. A method's penalty moves the weights too, and is no part of the loss that is told.
+
+    Args:
+        done: number of this update, from 1.
 
     Raises:
         DivergedError: the loss or the gradient is not finite; no weight has moved.
     """
     supervised = sum(item.answer_tokens for item in batch)
-    total = torch.zeros((), device=model.device)
+    total = torch.zeros((), device=tuned.model.device)
     padded = 0
     for micro in micro_batches([len(item.tokens) for item in batch], TOKEN_BUDGET):
-        losses, _ = supervised_losses(model, [batch[row] for row in micro.rows])
+        losses = tuned.token_losses([batch[row] for row in micro.rows])
         (losses.sum() / supervised).backward()  # type: ignore[no-untyped-call]
         total += losses.detach().sum()
         padded += len(micro.rows) * micro.length
     loss = float(total) / supervised
     if not math.isfinite(loss):
         raise DivergedError(f"the loss is {loss}")
+    _penalise(tuned)
+    norm = optimizer.step(learning_rate)
+    tuned.updated(done)
+    optimizer.clear()
     tokens = sum(len(item.tokens) for item in batch)
-    return StepResult(loss, optimizer.step(learning_rate), tokens, supervised, padded - tokens)
+    return StepResult(loss, norm, tokens, supervised, padded - tokens)
+
+
+def _penalise(tuned: Tuned) -> None:
+    penalty = tuned.penalty()
+    if penalty is not None:
+        penalty.backward()  # type: ignore[no-untyped-call]
