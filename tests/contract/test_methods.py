@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 import fairtune.train.step
+from fairtune.errors import SpecError
 from fairtune.evaluate.generation import generate
 from fairtune.methods import METHODS
 from tests import tiny
@@ -196,3 +197,17 @@ def test_what_is_written_of_a_method_is_complete():
         assert method.paper or name in {"base", "full", "peft"}
         assert (method.learning_rate is None) == (method.learning_rate_reason is None) == (not method.trains)
         assert set(method.devices) == {"cpu", "cuda", "mps"} or method.device_reason
+
+
+@each(
+    [
+        Case("lora", "gpt2", {"init": "olora"}),
+        Case("lora", "llama", {"targets": ["q_porj"]}),
+        Case("freeze", "llama", {"last_layers": 3}),
+        Case("freeze", "llama", {"modules": ["mpl"]}),
+        Case("peft", "gpt2", {"type": "lokr", "target_modules": "all-linear"}),
+    ]
+)
+def test_options_that_do_not_suit_the_model_are_told(case, folders):
+    with pytest.raises(SpecError, match=r"(olora|no layer 'q_porj'.*q_proj|2 layers|'mpl'.*mlp|Conv1D)"):
+        tuned(case, folders)

@@ -2,7 +2,7 @@
 
 Liu et al. 2022, "Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context Learning", section
 3.3: ``l_k * K``, ``l_v * V`` and ``l_ff * gamma(W1 x)``, all ones at the start. PEFT underneath; which layers these
-are is PEFT's table of architectures, or yours.
+are is told by their names, by PEFT's table of architectures, or by you.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from fairtune.errors import Problem, SpecError
 from fairtune.methods.peft_tuned import attacher, restore
 from fairtune.methods.protocol import Course, Method
-from fairtune.methods.targets import resolve
+from fairtune.methods.targets import linear_layers, resolve
 from fairtune.study import Strict
 
 if TYPE_CHECKING:
@@ -37,10 +37,9 @@ class Ia3Options(Strict):
 def _config(model: LanguageModel, chosen: Ia3Options, course: Course) -> Any:
     from peft import IA3Config
 
-    kind = model.network.config.get_text_config().model_type
     targets, feedforward = chosen.targets, chosen.feedforward
     if targets is None:
-        targets, feedforward = _usual(kind)
+        targets, feedforward = _usual(model.network)
     return IA3Config(
         target_modules=resolve(model.network, targets),
         feedforward_modules=list(feedforward or ()),
@@ -48,12 +47,17 @@ def _config(model: LanguageModel, chosen: Ia3Options, course: Course) -> Any:
     )
 
 
-def _usual(kind: str) -> tuple[list[str], list[str]]:
+def _usual(network: Any) -> tuple[list[str], list[str]]:
+    """Keys, values and the MLP's last layer where they are called as in Llama; elsewhere PEFT's table."""
+    names = {name.rpartition(".")[2] for name in linear_layers(network)}
+    if {"k_proj", "v_proj", "down_proj"} <= names:
+        return ["k_proj", "v_proj", "down_proj"], ["down_proj"]
     from peft.utils import (
         TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING,
         TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING,
     )
 
+    kind = network.config.get_text_config().model_type
     if kind not in TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING:
         raise SpecError(
             [Problem("methods.ia3", f"PEFT knows no usual layers of '{kind}'; give targets and feedforward")]

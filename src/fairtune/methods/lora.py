@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from fairtune.errors import Problem, SpecError
 from fairtune.methods.peft_tuned import PeftTuned, restore, wrap
 from fairtune.methods.protocol import Course, Method, Tuned
-from fairtune.methods.targets import resolve, targets_field
+from fairtune.methods.targets import has_transposed, resolve, targets_field
 from fairtune.study import Strict
 
 if TYPE_CHECKING:
@@ -130,6 +131,10 @@ def _attach(model: LanguageModel, options: Mapping[str, Any], course: Course) ->
     chosen = LoraOptions.model_validate(options)
     if chosen.init == "default":
         return attach_low_rank(model, chosen, course)
+    if chosen.init == "olora" and has_transposed(model.network):
+        kind = type(model.network).__name__
+        told = f"olora: PEFT cannot split the transposed layers of {kind}; choose init: pissa or default"
+        raise SpecError([Problem("methods.lora.init", told)])
     wrap(model, lora_config(model, chosen, init_lora_weights=chosen.init), course)
     return MovedBase(model, chosen.learning_rate_ratio)
 

@@ -62,7 +62,7 @@ def wrap(model: LanguageModel, config: Any, course: Course, kind: type[PeftTuned
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "fan_in_fan_out is set to", UserWarning)  # PEFT then sets it right
             model.network = get_peft_model(model.network, config)
-    except (ValueError, NotImplementedError) as error:
+    except (ValueError, TypeError, NotImplementedError) as error:
         raise SpecError([Problem("methods", f"{config.peft_type.value.lower()}: {error}")]) from error
     model.gate.move_to(model.network.get_output_embeddings())
     return kind(model)

@@ -44,6 +44,13 @@ def linear_layers(network: nn.Module) -> dict[str, nn.Module]:
     }
 
 
+def has_transposed(network: nn.Module) -> bool:
+    """Whether layers hold their weights as ``(d_in, d_out)``, as GPT-2's do."""
+    from transformers.pytorch_utils import Conv1D
+
+    return any(isinstance(module, Conv1D) for module in network.modules())
+
+
 def _is_linear(module: nn.Module) -> bool:
     from torch import nn
     from transformers.pytorch_utils import Conv1D
