@@ -13,13 +13,10 @@ from transformers.utils import logging as transformers_logging
 
 from fairtune.data import stop_tokens
 from fairtune.errors import ModelError
+from fairtune.models.device import written_out_attention
 from fairtune.models.gate import OutputGate
 from fairtune.models.precision import DTYPES, compute_in
 from fairtune.study import Precision
-
-# On a CPU, attention that is written out beats the fused kernel's backward up to about this length
-# (SmolLM2-135M, 16 rows of 34 tokens: 1.9 s fused, 1.4 s written out); its memory grows with the square.
-_WRITTEN_OUT_UP_TO = 512
 
 
 @dataclass
@@ -72,8 +69,6 @@ def load_model(
         ModelError: missing, not readable, or code of the model's own that was not allowed.
     """
     transformers_logging.disable_progress_bar()
-    written_out = device.type == "cpu" and longest <= _WRITTEN_OUT_UP_TO
-    attention = {"attn_implementation": "eager"} if written_out else {}  # elsewhere transformers knows best
     network, loaded = _load(
         AutoModelForCausalLM,
         folder,
@@ -81,13 +76,18 @@ def load_model(
         dtype=DTYPES[precision],
         use_safetensors=True,
         output_loading_info=True,
-        **attention,
+        **written_out_attention(device, longest),
     )
     if loaded["missing_keys"]:
         raise ModelError(
             f"{folder}: the weights lack {', '.join(sorted(loaded['missing_keys'])[:3])}, and would be random. "
             "Was the model saved for another purpose than generating text?"
         )
+    return ready(network, tokenizer, precision, device)
+
+
+def ready(network: Any, tokenizer: Any, precision: Precision, device: torch.device) -> LanguageModel:
+    """A network of transformers, frozen, in evaluation mode, on the device, with what is needed to use it."""
     network.requires_grad_(False)
     network.to(device).eval()
     # transformers fills what a request leaves open from the model's own defaults: a repetition penalty, say. Greedy

@@ -10,8 +10,12 @@ from typing import Any
 
 from fairtune.study.grid import Candidate
 from fairtune.study.load import LoadedStudy
-from fairtune.study.spec import MetricChoice, ModelChoice, ModelRef, Precision, RunSpec, TaskChoice, Training
+from fairtune.study.spec import MetricChoice, ModelChoice, ModelRef, Precision, RunSpec, Strict, TaskChoice, Training
 from fairtune.study.vocabulary import Vocabulary
+
+# Keys of a task or recipe that came after the first runs were made. They are hashed only where they are not the
+# default, so that earlier runs are found again.
+_LATER = {"updates", "window", "samples"}
 
 IdentifyModel = Callable[[ModelRef, Path], ModelChoice]
 
@@ -21,7 +25,8 @@ def expand(
 ) -> list[RunSpec]:
     """The RunSpecs of a study, in the order models × precisions × methods × seeds.
 
-    A method that does not train has one run, whatever the seeds. Two cells that ask for the same thing are one.
+    A method that does not train has one run, whatever the seeds: of the first seed, which is where the weights of an
+    untrained model from scratch come from. Two cells that ask for the same thing are one.
 
     Args:
         identify_model: resolves a model to the fingerprint of its weights (models room).
@@ -80,7 +85,7 @@ def _seeded(
 def _training(loaded: LoadedStudy, vocabulary: Vocabulary, candidate: Candidate) -> Training | None:
     if not candidate.choice.trains:
         return None
-    training = Training.model_validate({**loaded.study.training.model_dump(), **candidate.overrides})
+    training = Training.model_validate(loaded.study.training.with_changes(candidate.overrides))
     if training.learning_rate is not None:
         return training
     default = vocabulary.methods[candidate.choice.name].default_learning_rate
@@ -99,7 +104,9 @@ def run_id(spec: RunSpec) -> str:
 
 def _identity(spec: RunSpec) -> dict[str, Any]:
     task = spec.task.task
+    later = {key: value for key, value in _hashed(task).items() if key in _LATER}
     return {
+        **later,
         "version": spec.version,
         "model": [spec.model.fingerprint, spec.model.trust_remote_code],
         "method": [spec.method.name, spec.method.options],
@@ -107,7 +114,12 @@ def _identity(spec: RunSpec) -> dict[str, Any]:
         "prompt": task.prompt.model_dump(),
         "max_new_tokens": task.max_new_tokens,
         "precision": spec.precision,
-        "training": spec.training.model_dump() if spec.training else None,
+        "training": _hashed(spec.training) if spec.training else None,
         "metrics": [[metric.name, metric.version] for metric in spec.metrics],
-        "seed": spec.seed if spec.method.trains else None,
+        "seed": spec.seed if spec.method.trains or spec.model.scratch else None,
     }
+
+
+def _hashed(part: Strict) -> dict[str, Any]:
+    usual = {name for name, field in type(part).model_fields.items() if getattr(part, name) == field.default}
+    return part.model_dump(exclude=_LATER & usual)
