@@ -1,6 +1,7 @@
 """A model from scratch on plain text, through the real command line."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -88,6 +89,16 @@ def test_samples_are_kept_and_one_of_each_run_is_in_the_report(finished):
         assert [(row["sample"], row["seed"], len(row["text"]) <= 40) for row in rows] == [(0, 0, True), (1, 0, True)]
         for line in (rows[0]["start"] + rows[0]["text"]).split("\n"):
             assert f"    {line}\n" in report
+
+
+def test_lost_samples_cost_themselves_not_the_report(finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "copy")
+    path = next((tmp_path / "copy" / "runs" / "small").glob("*/examples/samples.jsonl"))
+    path.write_text("{")
+    result = fairtune("report", "study.yaml", "--format", "md", cwd=tmp_path / "copy")
+    assert result.returncode == 0, result.stderr
+    assert f"{path.relative_to(tmp_path / 'copy')}: cannot be read" in result.stdout
+    assert result.stdout.count(", from '") == 3
 
 
 def test_the_same_study_again_is_the_same_bits(finished, tmp_path):

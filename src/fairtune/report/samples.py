@@ -5,32 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fairtune.errors import RecordError
-from fairtune.records import read_lines
+from fairtune.records import RunFolder, read_lines
 from fairtune.report.collect import Report
 
 
 @dataclass(frozen=True)
 class ShownSample:
-    """The first sample of a run, under the run's name. ``start`` was given to the model."""
+    """A run's first sample: ``start`` was given to the model, ``text`` came from it. Or the problem with it."""
 
-    title: str
-    start: str
-    text: str
+    run: str
+    start: str = ""
+    text: str = ""
+    problem: str | None = None
 
 
 def samples(report: Report) -> list[ShownSample]:
-    """One sample a run, where there are any.
+    """One sample a run, of those that have any. A damaged file costs its sample, not the report."""
+    return [
+        _first(f"{entry.spec.cell}, seed {entry.spec.seed}", entry.folder)
+        for entry in report.entries
+        if entry.ok and entry.folder.samples.exists()
+    ]
 
-    Raises:
-        RecordError: a file of samples is damaged.
-    """
-    shown = []
-    for entry in report.entries:
-        if entry.ok and entry.folder.samples.exists():
-            first = read_lines(entry.folder.samples)[0]
-            title = f"{entry.spec.cell}, seed {entry.spec.seed}"
-            try:
-                shown.append(ShownSample(title, first["start"], first["text"]))
-            except KeyError as error:
-                raise RecordError(f"{entry.folder.samples}: damaged, a sample lacks {error}") from None
-    return shown
+
+def _first(run: str, folder: RunFolder) -> ShownSample:
+    try:
+        sample = read_lines(folder.samples)[0]
+        return ShownSample(run, str(sample["start"]), str(sample["text"]))
+    except (RecordError, IndexError, KeyError, TypeError) as error:
+        return ShownSample(run, problem=f"{folder.samples}: cannot be read ({error})")

@@ -68,8 +68,8 @@ class Scratch(Strict):
         # Llama turns the halves of a head against each other to tell positions, so a head has an even width.
         unit = 2 * heads if info.data.get("architecture") == "llama" else heads
         if value % unit:
-            below, above = value // unit * unit, (value // unit + 1) * unit
-            raise ValueError(f"{heads} heads need a multiple of {unit}, such as {below or above} or {above or below}")
+            near = max(1, value // unit) * unit
+            raise ValueError(f"{heads} heads need a multiple of {unit}, such as {near} or {near + unit}")
         return value
 
 

@@ -23,8 +23,10 @@ def render(report: Report) -> str:
 
 def _sample(found: ShownSample) -> str:
     """The text as it is: indented, so that nothing in it is read as markdown."""
+    if found.problem:
+        return f"{found.run}: {found.problem}"
     lines = (found.start + found.text).split("\n")
-    return f"{found.title}, from {found.start!r}:\n\n" + "\n".join(f"    {line}" for line in lines)
+    return f"{found.run}, from {found.start!r}:\n\n" + "\n".join(f"    {line}" for line in lines)
 
 
 def _table(table: TextTable) -> str:
