@@ -135,6 +135,20 @@ def write_jsonl(path: Path, lines: list[Any]) -> Path:
     return path
 
 
+def row(columns: dict[str, Any]) -> Any:
+    """A row of no file."""
+    from fairtune.data import Row
+
+    return Row(columns, "row 1")
+
+
+def text(length: int, seed: int = 0) -> str:
+    """Plain text of about this many characters, with words and lines to learn."""
+    draw = random.Random(seed)
+    words = ["uno", "dos", "tres", "cuatro", "cinco,", "seis.\n"]
+    return " ".join(draw.choices(words, k=length // 5))
+
+
 def examples(count: int, seed: int = 0) -> list[Any]:
     """Rows as examples."""
     from fairtune.data import Row, to_examples
@@ -149,3 +163,10 @@ def encoded(count: int, seed: int = 0) -> list[Any]:
     from fairtune.data import encode_all
 
     return encode_all(examples(count, seed), tokenizer())
+
+
+def encoded_for(model: Any, count: int) -> list[Any]:
+    """Rows as tokens of a model's own tokenizer."""
+    from fairtune.data import encode_all
+
+    return encode_all(examples(count), model.tokenizer)

@@ -211,7 +211,10 @@ def schema(
 
 @app.command()
 def init(
-    data: Annotated[str, typer.Argument(metavar="DATA.jsonl", help="Rows of prompt/completion or messages.")],
+    data: Annotated[
+        str,
+        typer.Argument(metavar="DATA", help="Rows of prompt/completion or messages (.jsonl), or plain text (.txt)."),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The study to write.")] = Path("study.yaml"),
     force: Annotated[bool, typer.Option(help="Overwrite the study if it is there.")] = False,
 ) -> None:

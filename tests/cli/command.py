@@ -16,7 +16,9 @@ from tests import tiny
 FAIRTUNE = [sys.executable, "-m", "fairtune"]
 
 
-def fairtune(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def fairtune(
+    *arguments: object, cwd: Path, timeout: float = 300, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Runs a command to its end."""
     return subprocess.run(
         [*FAIRTUNE, *map(str, arguments)],
@@ -24,7 +26,7 @@ def fairtune(*arguments: object, cwd: Path, **environment: str) -> subprocess.Co
         env={**os.environ, "COLUMNS": "200", **environment},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=timeout,
     )
 
 

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from fairtune.evaluate.metrics import METRICS, Outcome
 
+METRICS_OF_LIKELIHOOD = ("cross_entropy", "perplexity")
+
 text = st.lists(st.sampled_from(["el", "la", "lunes", "de", "3", "España,", "niño", "."]), max_size=9).map(" ".join)
 pairs = st.lists(st.tuples(text, text.filter(bool)), min_size=1, max_size=6)
 
@@ -54,6 +56,16 @@ def test_perplexity_is_the_exponential_of_the_mean_over_tokens_not_over_items():
         metric.item(Outcome("b", "", "", loss=9.0, loss_tokens=9)),
     ]
     assert float(metric.aggregate(np.sum(items, axis=0))) == pytest.approx(math.exp(11 / 10))
+
+
+def test_cross_entropy_is_the_mean_over_tokens_and_the_logarithm_of_perplexity():
+    made = [Outcome("a", "", "", loss=2.0, loss_tokens=1), Outcome("b", "", "", loss=9.0, loss_tokens=9)]
+    sums = {name: np.sum([METRICS[name].item(outcome) for outcome in made], axis=0) for name in METRICS_OF_LIKELIHOOD}
+    found = {name: float(METRICS[name].aggregate(sums[name])) for name in METRICS_OF_LIKELIHOOD}
+    assert found["cross_entropy"] == pytest.approx(11 / 10)
+    assert found["cross_entropy"] == pytest.approx(math.log(found["perplexity"]))
+    with pytest.raises(ValueError, match="item a has no likelihood"):
+        METRICS["cross_entropy"].item(Outcome("a", "", ""))
 
 
 def test_exact_match_forgives_only_white_space_at_the_ends():

@@ -7,6 +7,7 @@ from fairtune.data.leaks import overlap
 from fairtune.data.shapes import SHAPES, recognise, to_examples
 from fairtune.data.sources import Row, read_rows
 from fairtune.data.task_data import Splits, load_splits
+from fairtune.data.windows import windows
 
 __all__ = [
     "SHAPES",
@@ -33,4 +34,5 @@ __all__ = [
     "stop_tokens",
     "to_examples",
     "updates",
+    "windows",
 ]

@@ -18,7 +18,8 @@ class Encoded:
     """One example as tokens.
 
     ``tokens``: prompt, then answers with their end-of-turn token. ``supervised``: which of them carry loss.
-    ``prompt_length``: tokens before the last answer, which is where generation starts.
+    ``prompt_length``: tokens before the last answer, which is where generation starts; 0 for a whole document of plain
+    text. ``reference``: the last answer as text.
     """
 
     id: str
@@ -26,6 +27,7 @@ class Encoded:
     supervised: tuple[bool, ...]
     prompt_length: int
     prompt_hash: str
+    reference: str = ""
 
     @property
     def prompt(self) -> tuple[int, ...]:
@@ -53,7 +55,7 @@ def encode_all(examples: Iterable[Example], tokenizer: Tokenizer) -> list[Encode
         DataError: the chat template cannot be applied so that answers can be told from prompts.
     """
     encode = _encode_chat if tokenizer.chat_template else _encode_plain
-    return [encode(example, tokenizer) for example in examples]
+    return [(_encode_text if example.is_text else encode)(example, tokenizer) for example in examples]
 
 
 def cut_to(encoded: Sequence[Encoded], max_length: int) -> tuple[list[Encoded], Cut]:
@@ -89,7 +91,8 @@ def require_context(encoded: Sequence[Encoded], room: int, context: int | None) 
     if context is None:
         return
     for item in encoded:
-        needed = max(len(item.tokens), item.prompt_length + room)
+        # The last token of an answer is predicted, never read.
+        needed = max(len(item.tokens) - 1, item.prompt_length + room)
         if needed > context:
             raise DataError(
                 f"example {item.id} needs {needed} tokens (prompt {item.prompt_length}, up to {room} new ones) and the "
@@ -109,13 +112,18 @@ def stop_tokens(tokenizer: Tokenizer, declared: int | Sequence[int] | None) -> l
 def _shorten(item: Encoded, length: int) -> Encoded:
     if len(item.tokens) <= length:
         return item
-    return Encoded(
-        item.id,
-        item.tokens[:length],
-        item.supervised[:length],
-        min(item.prompt_length, length),
-        item.prompt_hash,
+    return replace(
+        item,
+        tokens=item.tokens[:length],
+        supervised=item.supervised[:length],
+        prompt_length=min(item.prompt_length, length),
     )
+
+
+def _encode_text(example: Example, tokenizer: Tokenizer) -> Encoded:
+    """A document as it is, nothing put before or after it; to be cut into windows."""
+    tokens = _ids(tokenizer, example.answer)
+    return _assemble(example, [(tokens, True)], 0, "")
 
 
 def _encode_plain(example: Example, tokenizer: Tokenizer) -> Encoded:
@@ -193,7 +201,7 @@ def _tokens_between(tokenizer: Tokenizer, text: str, bounds: Sequence[int]) -> l
 def _assemble(example: Example, pieces: list[tuple[list[int], bool]], start: int, text: str) -> Encoded:
     tokens = tuple(token for piece, _ in pieces for token in piece)
     supervised = tuple(learned for piece, learned in pieces for _ in piece)
-    return Encoded(example.id, tokens, supervised, start, digest(text))
+    return Encoded(example.id, tokens, supervised, start, digest(text), example.answer)
 
 
 def _render(tokenizer: Tokenizer, messages: Sequence[Message], generate: bool) -> str:

@@ -21,7 +21,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Example:
-    """A conversation whose last turn is the answer.
+    """A conversation whose last turn is the answer, or a document of plain text: an answer alone.
 
     ``id`` is made from the content, so it is the same in every file, order and machine.
     """
@@ -40,6 +40,11 @@ class Example:
     def answer(self) -> str:
         """The reference answer."""
         return self.messages[-1].content
+
+    @property
+    def is_text(self) -> bool:
+        """A document of plain text: nothing is asked, and every token is predicted."""
+        return not self.prompt
 
     @property
     def question(self) -> str:
@@ -66,7 +71,10 @@ def folded(text: str) -> str:
 def leak_key(example: Example) -> str:
     """Two examples with the same key ask the same thing: every turn before the answer, folded.
 
-    The task's instruction, which all rows share, does not count; a row's own system message does.
+    The task's instruction, which all rows share, does not count; a row's own system message does. A document of plain
+    text asks nothing, and is known by itself.
     """
+    if example.is_text:
+        return folded(example.answer)
     own = example.prompt[1:] if example.task_system else example.prompt
     return "\n".join(folded(message.content) for message in own)

@@ -55,6 +55,13 @@ def _prompt_completion(columns: Mapping[str, Any], prompt: Prompt) -> list[Messa
     return [Message("user", question), Message("assistant", _text(columns, "completion"))]
 
 
+def _plain_text(columns: Mapping[str, Any], prompt: Prompt) -> list[Message]:
+    """A document is an answer to no question: all of it is learned."""
+    if prompt.system or prompt.template:
+        raise ValueError("plain text is asked nothing; leave out task.prompt")
+    return [Message("assistant", _text(columns, "text"))]
+
+
 def _messages(columns: Mapping[str, Any], prompt: Prompt) -> list[Message]:
     raw = columns.get("messages")
     if not isinstance(raw, list) or not raw:
@@ -105,4 +112,5 @@ Converter = Callable[[Mapping[str, Any], Prompt], list[Message]]
 SHAPES: dict[str, tuple[set[str], Converter]] = {
     "prompt_completion": ({"prompt", "completion"}, _prompt_completion),
     "messages": ({"messages"}, _messages),
+    "text": ({"text"}, _plain_text),
 }

@@ -23,6 +23,11 @@ class Splits:
     validation: tuple[Example, ...]
     test: tuple[Example, ...]
 
+    @property
+    def plain_text(self) -> bool:
+        """Whether documents are scored: there are no answers to generate and compare."""
+        return any(example.is_text for example in self.test)
+
     def fingerprint(self) -> str:
         """Hash over ids (content) of every part in order; the same for the same content in any file."""
         parts = ("train", self.train), ("validation", self.validation), ("test", self.test)

@@ -17,10 +17,12 @@ from fairtune.data import (
     only_last_answer,
     overlap,
     require_context,
+    windows,
 )
 from fairtune.errors import DataError
 from fairtune.evaluate.generation import Answer, generate
 from fairtune.evaluate.metrics import METRICS, Outcome
+from fairtune.evaluate.sampling import sample
 from fairtune.execute.curve import curve_writer
 from fairtune.execute.phases import PhaseMeter
 from fairtune.execute.results import score
@@ -28,11 +30,24 @@ from fairtune.methods import METHODS, Course, Tuned
 from fairtune.models import fetch
 from fairtune.models.device import choose_device
 from fairtune.models.likelihood import item_losses
-from fairtune.models.load import LanguageModel, load_model, load_tokenizer
+from fairtune.models.load import LanguageModel
+from fairtune.models.opening import open_model, open_tokenizer
 from fairtune.models.quantize import parameter_count, weight_bytes
-from fairtune.records import Leakage, MetricValue, Parameters, RunFolder, Selection, Throughput, TokenCounts
+from fairtune.records import (
+    Leakage,
+    MetricValue,
+    Parameters,
+    RunFolder,
+    Selection,
+    Throughput,
+    TokenCounts,
+    write_lines,
+)
 from fairtune.study import RunSpec, Training
-from fairtune.train.loop import TrainingResult, total_updates, train
+from fairtune.train.loop import TrainingResult, train
+
+# Enough to begin somewhere, and little enough that the rest is the model's own.
+_SAMPLES_START = 8
 
 
 @dataclass
@@ -54,7 +69,6 @@ class Prepared:
     train: list[Encoded]
     validation: list[Encoded]
     test: list[Encoded]
-    references: list[str]
     cut: Cut
 
 
@@ -78,6 +92,8 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
             tuned.save(folder.path / method.artifact)
     with tuned.scoring():
         outcomes = _outcomes(spec, model, prepared, meter, happened)
+        if splits.plain_text:
+            _sample(spec, folder, model, prepared, meter)
     happened.metrics = score(spec, outcomes, folder)
 
 
@@ -97,15 +113,14 @@ def _splits(spec: RunSpec, happened: Happened) -> Splits:
 
 def _load(spec: RunSpec, splits: Splits, meter: PhaseMeter) -> tuple[Prepared, LanguageModel]:
     folder = fetch(spec.model, print)
-    tokenizer = load_tokenizer(folder, spec.model.trust_remote_code)
+    texts = (message.content for example in splits.train for message in example.messages)
+    tokenizer = open_tokenizer(spec.model, folder, texts)
     encoded = [encode_all(part, tokenizer) for part in (splits.train, splits.validation, splits.test)]
     # Of all parts uncut, whatever the method: every run of a study must compute attention the same way.
     longest = max(len(item.tokens) for part in encoded for item in part)
     quantization = METHODS[spec.method.name].quantization(spec.method.options, spec.precision)
-    model = load_model(
-        folder, tokenizer, spec.precision, meter.device, spec.model.trust_remote_code, longest, quantization
-    )
-    prepared = _prepare(spec, splits, *encoded)
+    model = open_model(spec.model, folder, tokenizer, spec.precision, meter.device, longest, spec.seed, quantization)
+    prepared = _prepare(spec, model, *encoded)
     if spec.training is not None:
         require_context([*prepared.train, *prepared.validation], 0, model.context)
     require_context(prepared.test, spec.task.task.max_new_tokens if _needs(spec, "generation") else 0, model.context)
@@ -113,19 +128,28 @@ def _load(spec: RunSpec, splits: Splits, meter: PhaseMeter) -> tuple[Prepared, L
 
 
 def _prepare(
-    spec: RunSpec, splits: Splits, train: list[Encoded], validation: list[Encoded], test: list[Encoded]
+    spec: RunSpec, model: LanguageModel, train: list[Encoded], validation: list[Encoded], test: list[Encoded]
 ) -> Prepared:
-    """Training and validation cut to the recipe's length; test items never."""
+    """Training and validation cut to the recipe's length; test items never. Documents are cut into windows.
+
+    The windows that are scored do not depend on the recipe, so that all runs of a model have the same items.
+    """
     cut = Cut(0, 0)
     if spec.training is not None:
-        train, cut = cut_to(train, spec.training.max_length)
-        validation, _ = cut_to(validation, spec.training.max_length)
-    scored = [only_last_answer(item) for item in test]
-    return Prepared(train, validation, scored, [example.answer for example in splits.test], cut)
+        length = spec.training.max_length
+        train, cut = cut_to(_windows(train, length, model), length)
+        validation, _ = cut_to(_windows(validation, length, model), length)
+    scored = [only_last_answer(item) for item in _windows(test, spec.task.task.window + 1, model)]
+    return Prepared(train, validation, scored, cut)
+
+
+def _windows(items: list[Encoded], length: int, model: LanguageModel) -> list[Encoded]:
+    """As many tokens as are asked for, or as the model reads at once and the one that follows."""
+    return windows(items, length if model.context is None else min(length, model.context + 1), model.tokenizer.decode)
 
 
 def _updates(spec: RunSpec, prepared: Prepared) -> int:
-    return total_updates(len(prepared.train), spec.training) if spec.training else 0
+    return spec.training.total_updates(len(prepared.train)) if spec.training else 0
 
 
 def _train(
@@ -137,7 +161,7 @@ def _train(
     meter: PhaseMeter,
     happened: Happened,
 ) -> None:
-    steps = total_updates(len(prepared.train), training)
+    steps = training.total_updates(len(prepared.train))
     scratch = folder.path / "best.safetensors"
     with meter.phase("train", steps) as progress, curve_writer(folder, progress) as report:
         result = train(tuned, prepared.train, prepared.validation, training, spec.seed, scratch, report)
@@ -161,10 +185,7 @@ def _outcomes(
     spec: RunSpec, model: LanguageModel, prepared: Prepared, meter: PhaseMeter, happened: Happened
 ) -> list[Outcome]:
     """Likelihood and answer of every test item, as far as the metrics need them."""
-    outcomes = [
-        Outcome(item.id, item.prompt_hash, reference)
-        for item, reference in zip(prepared.test, prepared.references, strict=True)
-    ]
+    outcomes = [Outcome(item.id, item.prompt_hash, item.reference) for item in prepared.test]
     if _needs(spec, "likelihood"):
         with meter.phase("evaluate", len(outcomes)) as progress:
             losses = item_losses(model, prepared.test, progress.advance)
@@ -178,6 +199,20 @@ def _outcomes(
         _note_speed(answers, meter.costs["generate"].seconds, happened)
         outcomes = [_answered(outcome, answer) for outcome, answer in zip(outcomes, answers, strict=True)]
     return outcomes
+
+
+def _sample(spec: RunSpec, folder: RunFolder, model: LanguageModel, prepared: Prepared, meter: PhaseMeter) -> None:
+    """Lets the model go on from the first tokens of the test text, the same for every run of the model."""
+    asked = spec.task.task.samples
+    if not asked.count:
+        return
+    start = prepared.test[0].tokens[:_SAMPLES_START]
+    with meter.phase("generate"):
+        found = sample(model, start, asked.count, asked.tokens, asked.temperature, spec.seed)
+    rows = [
+        {"sample": index, "seed": spec.seed, "start": text.start, "text": text.text} for index, text in enumerate(found)
+    ]
+    write_lines(folder.samples, rows)
 
 
 def _answered(outcome: Outcome, answer: Answer) -> Outcome:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fairtune.data import Splits, load_splits
+from fairtune.errors import Problem, SpecError
 from fairtune.evaluate.metrics import METRICS
 from fairtune.methods import METHODS
 from fairtune.models import identify
@@ -41,4 +42,24 @@ def read_request(path: Path) -> Request:
     words = vocabulary()
     loaded = load_study(path, words)
     splits = load_splits(loaded.task, loaded.task_root)
+    problems = _unsuited(loaded, splits)
+    if problems:
+        raise SpecError(problems, str(path))
     return Request(loaded, tuple(expand(loaded, words, identify, splits.fingerprint())), splits)
+
+
+def _unsuited(loaded: LoadedStudy, splits: Splits) -> list[Problem]:
+    """What the file asks for and its data cannot give."""
+    if not splits.plain_text:
+        asked = "samples" in loaded.task.model_fields_set
+        return [Problem("task.samples", "samples are written for plain text; this task has answers")] if asked else []
+    where = "evaluate" if loaded.study.evaluate is not None else "task.metrics"
+    possible = ", ".join(name for name, metric in METRICS.items() if metric.needs == "likelihood")
+    return [
+        Problem(
+            f"{where}[{index}]",
+            f"{name} compares generated answers with references, and plain text has no answers; write {possible}",
+        )
+        for index, name in enumerate(loaded.metrics)
+        if METRICS[name].needs == "generation"
+    ]

@@ -26,8 +26,7 @@ def _attach(model: LanguageModel, options: Mapping[str, Any], course: Course) ->
 
 
 def restore_whole(model: LanguageModel, options: Mapping[str, Any], folder: Path) -> Tuned:
-    """The network that was saved, in place of the base's, on the same device and in the same precision."""
-    model.replace_network(folder)
+    """The model as it is: one that was saved whole is loaded from its own folder, and needs nothing put on it."""
     return Tuned(model)
 
 

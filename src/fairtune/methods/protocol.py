@@ -115,7 +115,7 @@ class Method:
     Raises SpecError where the options do not suit the model.
     """
     restore: Callable[[LanguageModel, Mapping[str, Any], Path], Tuned]
-    """Puts what :meth:`Tuned.save` wrote into that folder on a fresh copy of the base."""
+    """Puts what :meth:`Tuned.save` wrote on a fresh copy of the base; on the saved model itself where that is whole."""
     learning_rate: float | None
     learning_rate_reason: str | None
     trains: bool = True

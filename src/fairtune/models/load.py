@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +13,11 @@ from transformers.utils import logging as transformers_logging
 
 from fairtune.data import stop_tokens
 from fairtune.errors import ModelError
+from fairtune.models.device import written_out_attention
 from fairtune.models.gate import OutputGate
 from fairtune.models.precision import DTYPES, compute_in
 from fairtune.models.quantize import Quantization, keep_as_stored, load_arguments
 from fairtune.study import Precision
-
-# On a CPU, attention that is written out beats the fused kernel's backward up to about this length
-# (SmolLM2-135M, 16 rows of 34 tokens: 1.9 s fused, 1.4 s written out); its memory grows with the square.
-_WRITTEN_OUT_UP_TO = 512
 
 
 @dataclass
@@ -36,8 +32,6 @@ class LanguageModel:
     gate: OutputGate
     generation_defaults: Any
     """How the model's makers would sample from it; saved with a tuned model, never used for scores."""
-    load_network: Callable[[Path], Any]
-    """Loads a network from a folder as this one was loaded: device, precision, attention."""
     virtual_tokens: int = 0
     """Positions that a method has put before every text."""
 
@@ -47,11 +41,6 @@ class LanguageModel:
         text_config = self.network.config.get_text_config()
         positions = getattr(text_config, "max_position_embeddings", None)
         return None if positions is None else positions - self.virtual_tokens
-
-    def replace_network(self, folder: Path) -> None:
-        """Puts the network that was saved in a folder in place of this one, loaded the same way."""
-        self.network = self.load_network(folder)
-        self.gate.move_to(self.network.get_output_embeddings())
 
     def computing(self) -> AbstractContextManager[object]:
         """Matrix products in this run's precision."""
@@ -86,42 +75,37 @@ def load_model(
         ModelError: missing, not readable, or code of the model's own that was not allowed.
     """
     transformers_logging.disable_progress_bar()
-    written_out = device.type == "cpu" and longest <= _WRITTEN_OUT_UP_TO
-    attention: dict[str, Any] = (
-        {"attn_implementation": "eager"} if written_out else {}
-    )  # elsewhere transformers knows best
-    arguments = {"dtype": DTYPES[precision], **attention, **load_arguments(quantization, device)}
-
-    def load_network(place: Path) -> Any:
-        return _load_network(place, device, trust_remote_code, **arguments)
-
-    network = load_network(folder)
-    # transformers fills what a request leaves open from the model's own defaults: a repetition penalty, say. Greedy
-    # must mean greedy, so only the end tokens are taken from there.
-    defaults = network.generation_config or GenerationConfig()
-    network.generation_config = GenerationConfig()
-    gate = OutputGate(network.get_output_embeddings())
-    stops = stop_tokens(tokenizer, defaults.eos_token_id)
-    return LanguageModel(network, tokenizer, device, precision, stops, gate, defaults, load_network)
-
-
-def _load_network(folder: Path, device: torch.device, trust_remote_code: bool, **arguments: Any) -> Any:
     network, loaded = _load(
         AutoModelForCausalLM,
         folder,
         trust_remote_code,
+        dtype=DTYPES[precision],
         use_safetensors=True,
         output_loading_info=True,
-        **arguments,
+        **written_out_attention(device, longest),
+        **load_arguments(quantization, device),
     )
     if loaded["missing_keys"]:
         raise ModelError(
             f"{folder}: the weights lack {', '.join(sorted(loaded['missing_keys'])[:3])}, and would be random. "
             "Was the model saved for another purpose than generating text?"
         )
+    return ready(network, tokenizer, precision, device)
+
+
+def ready(network: Any, tokenizer: Any, precision: Precision, device: torch.device) -> LanguageModel:
+    """A network of transformers, frozen, in evaluation mode, on the device, with what is needed to use it."""
     network.requires_grad_(False)
     keep_as_stored(network)
-    return network.to(device).eval()
+    network.to(device).eval()
+    # transformers fills what a request leaves open from the model's own defaults: a repetition penalty, say. Greedy
+    # must mean greedy, so only the end tokens are taken from there.
+    defaults = network.generation_config or GenerationConfig()
+    network.generation_config = GenerationConfig()
+    gate = OutputGate(network.get_output_embeddings())
+    return LanguageModel(
+        network, tokenizer, device, precision, stop_tokens(tokenizer, defaults.eos_token_id), gate, defaults
+    )
 
 
 def _load(kind: Any, folder: Path, trust_remote_code: bool, **options: Any) -> Any:

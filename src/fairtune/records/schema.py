@@ -90,7 +90,10 @@ class Plan(Part):
 
 
 class Leakage(Part):
-    """Test items whose prompt, after Unicode, case and white-space folding, stands in the training data."""
+    """Test items whose prompt, after Unicode, case and white-space folding, stands in the training data.
+
+    Of plain text, pieces of 13 words that do.
+    """
 
     test_in_train: int
     test_in_validation: int = Field(default=0, description="the best epoch was chosen on them")

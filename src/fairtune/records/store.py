@@ -59,6 +59,11 @@ class RunFolder:
         """Event files."""
         return self.path / "tensorboard"
 
+    @property
+    def samples(self) -> Path:
+        """What the model wrote by itself after training on plain text: sample, seed, start, text."""
+        return self.path / "examples" / "samples.jsonl"
+
     def examples(self, metric: str) -> Path:
         """One line an item."""
         return self.path / "examples" / f"{metric}.jsonl"

@@ -13,6 +13,9 @@ from fairtune.study.load import LoadedStudy
 from fairtune.study.spec import MetricChoice, ModelChoice, ModelRef, Precision, RunSpec, TaskChoice, Training
 from fairtune.study.vocabulary import Vocabulary
 
+# What a task says of how its items are read and answered; its data have a fingerprint of their own.
+_READING = {"prompt", "max_new_tokens", "window", "samples"}
+
 IdentifyModel = Callable[[ModelRef, Path], ModelChoice]
 
 
@@ -21,7 +24,8 @@ def expand(
 ) -> list[RunSpec]:
     """The RunSpecs of a study, in the order models × precisions × methods × seeds.
 
-    A method that does not train has one run, whatever the seeds. Two cells that ask for the same thing are one.
+    A method that does not train has one run, whatever the seeds: of the first seed, which is where the weights of an
+    untrained model from scratch come from. Two cells that ask for the same thing are one.
 
     Args:
         identify_model: resolves a model to the fingerprint of its weights (models room).
@@ -80,7 +84,7 @@ def _seeded(
 def _training(loaded: LoadedStudy, vocabulary: Vocabulary, candidate: Candidate) -> Training | None:
     if not candidate.choice.trains:
         return None
-    training = Training.model_validate({**loaded.study.training.model_dump(), **candidate.overrides})
+    training = Training.model_validate(loaded.study.training.with_changes(candidate.overrides))
     if training.learning_rate is not None:
         return training
     default = vocabulary.methods[candidate.choice.name].default_learning_rate
@@ -91,7 +95,9 @@ def run_id(spec: RunSpec) -> str:
     """Ten hex digits of the SHA-256 of what the run asks for.
 
     Content decides: fingerprints of weights and rows are hashed, file paths, names of study and model,
-    labels and the budget are not. A seed that nothing depends on is not hashed either.
+    labels and the budget are not. A seed that nothing depends on is not hashed either, nor a key that is at its
+    default: runs made before the key existed are found again. (Another default is another meaning, and needs another
+    version of the RunSpec.)
     """
     text = json.dumps(_identity(spec), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:10]
@@ -104,10 +110,9 @@ def _identity(spec: RunSpec) -> dict[str, Any]:
         "model": [spec.model.fingerprint, spec.model.trust_remote_code],
         "method": [spec.method.name, spec.method.options],
         "data": spec.task.fingerprint,
-        "prompt": task.prompt.model_dump(),
-        "max_new_tokens": task.max_new_tokens,
+        "task": task.model_dump(include=_READING, exclude_defaults=True),
         "precision": spec.precision,
-        "training": spec.training.model_dump() if spec.training else None,
+        "training": spec.training.model_dump(exclude_defaults=True) if spec.training else None,
         "metrics": [[metric.name, metric.version] for metric in spec.metrics],
-        "seed": spec.seed if spec.method.trains else None,
+        "seed": spec.seed if spec.method.trains or spec.model.scratch else None,
     }

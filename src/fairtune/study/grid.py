@@ -90,7 +90,7 @@ def _candidate(name: str, options: Mapping[str, Any], words: MethodWords, traini
     own = {key: value for key, value in options.items() if key in words.options.model_fields}
     overrides = {key: value for key, value in options.items() if key not in words.options.model_fields}
     filled = _validated(words.options, own)
-    _validated(Training, {**training.model_dump(), **overrides})
+    _validated(Training, training.with_changes(overrides))
     choice = MethodChoice(name=name, options=filled.model_dump(mode="json"), trains=words.trains, label=name)
     return Candidate(choice, overrides)
 
@@ -108,7 +108,7 @@ def _labelled(candidates: list[Candidate], training: Training) -> list[Candidate
 
 
 def _settings(candidate: Candidate, training: Training) -> dict[str, Any]:
-    return {**training.model_dump(), **candidate.overrides, **candidate.choice.options}
+    return {**training.with_changes(candidate.overrides), **candidate.choice.options}
 
 
 def _shown(value: Any) -> str:

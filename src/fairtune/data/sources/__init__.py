@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from fairtune.data.sources import cldr, jsonl
+from fairtune.data.sources import cldr, jsonl, text
 from fairtune.data.sources.rows import Row
 from fairtune.errors import DataError
 
@@ -20,19 +20,19 @@ class Source(Protocol):
         """The rows; relative paths start from ``root``."""
 
 
-SOURCES: tuple[Source, ...] = (cldr, jsonl)
+SOURCES: tuple[Source, ...] = (cldr, jsonl, text)
 
 
-def read_rows(text: str, root: Path) -> list[Row]:
-    """Rows from whichever source claims the text.
+def read_rows(place: str, root: Path) -> list[Row]:
+    """Rows from whichever source claims the place.
 
     Raises:
         DataError: no source does, or the rows cannot be read.
     """
     for source in SOURCES:
-        if source.claims(text):
-            return source.read(text, root)
-    raise DataError(f"'{text}': unknown kind of data; give a .jsonl file, or cldr:SOURCE-TARGET")
+        if source.claims(place):
+            return source.read(place, root)
+    raise DataError(f"'{place}': unknown kind of data; give a .jsonl or .txt file, or cldr:SOURCE-TARGET")
 
 
 __all__ = ["SOURCES", "Row", "Source", "read_rows"]

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fairtune.data.sources.rows import Row
+from fairtune.data.sources.rows import Row, text_of
 from fairtune.errors import DataError
 
 SUFFIXES = (".jsonl", ".ndjson")
@@ -26,7 +26,7 @@ def read(text: str, root: Path) -> list[Row]:
     path = root / Path(text).expanduser()
     rows: list[Row] = []
     wrong: list[str] = []
-    for number, line in enumerate(_text(path).split("\n"), start=1):
+    for number, line in enumerate(text_of(path).split("\n"), start=1):
         if line.strip():
             _read_line(line, Row({}, f"{path.name}, line {number}"), rows, wrong)
     if wrong:
@@ -35,17 +35,6 @@ def read(text: str, root: Path) -> list[Row]:
     if not rows:
         raise DataError(f"{path}: is empty; one JSON object a line is expected")
     return rows
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; paths start from the folder of the study or task file") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 (byte {error.start}); convert it, for example with iconv") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _read_line(line: str, row: Row, rows: list[Row], wrong: list[str]) -> None:

@@ -24,14 +24,14 @@ _DESCRIPTIONS = (
 )
 
 
-def claims(text: str, root: Path) -> bool:
+def claims(ref: ModelRef, root: Path) -> bool:
     """Whether the text looks like a path, or is a folder that exists."""
-    return text.startswith(("./", "../", "/", "~")) or (root / text).is_dir()
+    return ref.source.startswith(("./", "../", "/", "~")) or (root / ref.source).is_dir()
 
 
-def short_name(text: str) -> str:
+def short_name(ref: ModelRef) -> str:
     """The folder's own name."""
-    return Path(text).name or text
+    return Path(ref.source).name or ref.source
 
 
 def resolve(ref: ModelRef, root: Path) -> Resolved:
@@ -42,9 +42,13 @@ def resolve(ref: ModelRef, root: Path) -> Resolved:
     """
     folder = full_path(ref.source, root)
     weights = require_safetensors(folder)
-    described = sorted({file for pattern in _DESCRIPTIONS for file in folder.glob(pattern)})
-    text = "\n".join(f"{file.name} {sha256_of(file)}" for file in [*described, *weights])
+    text = "\n".join(f"{file.name} {sha256_of(file)}" for file in [*descriptions(folder), *weights])
     return Resolved(str(folder), f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:32]}")
+
+
+def descriptions(folder: Path) -> list[Path]:
+    """The files of a folder that say how weights are used: configuration, tokenizer, chat template, code."""
+    return sorted({file for pattern in _DESCRIPTIONS for file in folder.glob(pattern)})
 
 
 def full_path(text: str, root: Path) -> Path:

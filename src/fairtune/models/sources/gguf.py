@@ -18,14 +18,14 @@ _MAGIC = b"GGUF"
 _GROWTH = 9
 
 
-def claims(text: str, root: Path) -> bool:
+def claims(ref: ModelRef, root: Path) -> bool:
     """Whether the text names a GGUF file."""
-    return text.lower().endswith(_SUFFIX) and ":" not in text
+    return ref.source.lower().endswith(_SUFFIX) and ":" not in ref.source
 
 
-def short_name(text: str) -> str:
+def short_name(ref: ModelRef) -> str:
     """The file's name without its ending."""
-    return Path(text).stem
+    return Path(ref.source).stem
 
 
 def resolve(ref: ModelRef, root: Path) -> Resolved:

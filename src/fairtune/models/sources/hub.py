@@ -17,14 +17,14 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.py")
 
 
-def claims(text: str, root: Path) -> bool:
+def claims(ref: ModelRef, root: Path) -> bool:
     """Whether the text has the form of a hub id."""
-    return _ID.fullmatch(text) is not None
+    return _ID.fullmatch(ref.source) is not None
 
 
-def short_name(text: str) -> str:
+def short_name(ref: ModelRef) -> str:
     """The id without its owner."""
-    return text.split("/")[-1]
+    return ref.source.split("/")[-1]
 
 
 def resolve(ref: ModelRef, root: Path) -> Resolved:

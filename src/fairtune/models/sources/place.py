@@ -1,4 +1,4 @@
-"""What every model source gives: an identity without fetching, and a folder of safetensors when asked."""
+"""What every model source gives: an identity without fetching, and a folder of safetensors when asked, if any."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from fairtune.study import ModelRef
+from fairtune.study import ModelRef, Scratch
 
 Say = Callable[[str], None]
 
@@ -19,15 +19,16 @@ class Resolved:
     source: str
     fingerprint: str
     revision: str | None = None
+    scratch: Scratch | None = None
 
 
 class ModelSource(Protocol):
     """A kind of place that weights come from."""
 
-    def claims(self, text: str, root: Path) -> bool:
-        """Whether the text names a place of this kind."""
+    def claims(self, ref: ModelRef, root: Path) -> bool:
+        """Whether the reference is to a place of this kind."""
 
-    def short_name(self, text: str) -> str:
+    def short_name(self, ref: ModelRef) -> str:
         """What tables call the model."""
 
     def resolve(self, ref: ModelRef, root: Path) -> Resolved:
@@ -36,5 +37,5 @@ class ModelSource(Protocol):
         Fetches nothing large.
         """
 
-    def fetch(self, source: str, revision: str | None, say: Say) -> Path:
-        """A local folder with config.json, tokenizer and safetensors."""
+    def fetch(self, source: str, revision: str | None, say: Say) -> Path | None:
+        """A local folder with config.json, tokenizer and safetensors; None where weights are made, not fetched."""

@@ -37,14 +37,14 @@ class WheelFile:
     sha256: str | None
 
 
-def claims(text: str, root: Path) -> bool:
+def claims(ref: ModelRef, root: Path) -> bool:
     """Whether the text begins with ``pypi:``."""
-    return text.startswith(PREFIX)
+    return ref.source.startswith(PREFIX)
 
 
-def short_name(text: str) -> str:
+def short_name(ref: ModelRef) -> str:
     """The file's name without its ending."""
-    return Path(parse(text).file).stem
+    return Path(parse(ref.source).file).stem
 
 
 def resolve(ref: ModelRef, root: Path) -> Resolved:

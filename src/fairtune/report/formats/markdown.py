@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from fairtune.report.cells import TextTable, tables
 from fairtune.report.collect import Report
+from fairtune.report.samples import ShownSample, samples
 
 
 def render(report: Report) -> str:
-    """The two tables, what failed, and the notes."""
+    """The tables, what failed, the notes, and what models wrote by themselves."""
     parts = [f"# {report.study}", *(f"## {table.title}\n\n{_table(table)}" for table in tables(report))]
     failed = [entry for entry in report.entries if entry.status != "ok"]
     if failed:
         lines = [f"* {entry.spec.cell}, seed {entry.spec.seed}: {entry.status}" for entry in failed]
         parts.append("## Without results\n\n" + "\n".join(lines))
     parts += list(report.notes)
+    written = samples(report)
+    if written:
+        parts.append("## Samples\n\n" + "\n\n".join(_sample(found) for found in written))
     return "\n\n".join(parts) + "\n"
+
+
+def _sample(found: ShownSample) -> str:
+    """The text as it is: indented, so that nothing in it is read as markdown."""
+    if found.problem:
+        return f"{found.run}: {found.problem}"
+    lines = (found.start + found.text).split("\n")
+    return f"{found.run}, from {found.start!r}:\n\n" + "\n".join(f"    {line}" for line in lines)
 
 
 def _table(table: TextTable) -> str:

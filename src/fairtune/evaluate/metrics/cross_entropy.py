@@ -1,0 +1,38 @@
+"""Cross-entropy: mean negative log-likelihood in nats, ``total loss / total tokens``; the "validation loss" of papers.
+
+The logarithm of perplexity. For a character tokenizer it is nats per character.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fairtune.evaluate.metrics.protocol import Floats, Outcome
+
+
+class CrossEntropy:
+    """Mean negative log-likelihood per supervised token."""
+
+    name = "cross_entropy"
+    version = 1
+    unit = "nats per supervised token"
+    higher_is_better = False
+    needs: Literal["likelihood", "generation"] = "likelihood"
+    statistics: tuple[str, ...] = ("loss_nats", "tokens")
+    proportion = False
+    description = "mean negative log-likelihood of the reference's tokens, in nats"
+
+    def item(self, outcome: Outcome) -> tuple[float, ...]:
+        """Loss and number of tokens."""
+        if outcome.loss is None or outcome.loss_tokens is None:
+            raise ValueError(f"item {outcome.id} has no likelihood")
+        return outcome.loss, float(outcome.loss_tokens)
+
+    def aggregate(self, sums: Floats) -> Floats:
+        """Nats per token."""
+        value: Floats = sums[..., 0] / sums[..., 1]
+        return value
+
+    def signature(self) -> str | None:
+        """None: the definition is above."""
+        return None

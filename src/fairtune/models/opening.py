@@ -1,0 +1,64 @@
+"""A run's tokenizer and model: read from a folder, or made anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fairtune.errors import ModelError
+from fairtune.models.load import LanguageModel, load_model, load_tokenizer
+from fairtune.models.quantize import Quantization
+from fairtune.models.scratch import make_model, make_tokenizer
+from fairtune.study import ModelChoice, Precision
+
+
+def open_tokenizer(model: ModelChoice, folder: Path | None, texts: Iterable[str]) -> Any:
+    """The model's tokenizer.
+
+    Args:
+        folder: what ``fetch`` gave for the model.
+        texts: the training text, for a tokenizer that is made from it.
+
+    Raises:
+        ModelError: missing or not readable.
+    """
+    if model.scratch is not None:
+        return make_tokenizer(model.scratch, texts)
+    return load_tokenizer(_there(model, folder), model.trust_remote_code)
+
+
+def open_model(
+    model: ModelChoice,
+    folder: Path | None,
+    tokenizer: Any,
+    precision: Precision,
+    device: torch.device,
+    longest: int,
+    seed: int,
+    quantization: Quantization | None = None,
+) -> LanguageModel:
+    """The model, ready to be adapted.
+
+    Args:
+        longest: tokens of the longest example of the study; decides how attention is computed.
+        seed: of the weights, where they are made.
+        quantization: the code of the frozen weights, if not that of ``precision``.
+
+    Raises:
+        ModelError: as for ``load_model``.
+    """
+    if model.scratch is not None:
+        if quantization is not None:
+            raise ModelError(f"model '{model.name}' is made from scratch: there are no weights to quantise")
+        return make_model(model.scratch, tokenizer, precision, device, longest, seed)
+    trusted = model.trust_remote_code
+    return load_model(_there(model, folder), tokenizer, precision, device, trusted, longest, quantization)
+
+
+def _there(model: ModelChoice, folder: Path | None) -> Path:
+    if folder is None:
+        raise ModelError(f"model '{model.name}': has neither weights nor a shape")
+    return folder
