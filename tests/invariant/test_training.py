@@ -52,12 +52,12 @@ def test_the_cut_into_micro_batches_does_not_matter(llama, tmp_path, monkeypatch
 
 def test_every_method_sees_the_same_examples_in_the_same_order(llama, tmp_path, monkeypatch):
     seen: dict[str, list[str]] = {}
-    plain = Tuned.token_losses
+    plain = Tuned.cross_entropy
     for method in ("full", "lora"):
         ids = seen[method] = []
         monkeypatch.setattr(
             Tuned,
-            "token_losses",
+            "cross_entropy",
             lambda tuned, batch, ids=ids: ids.extend(item.id for item in batch) or plain(tuned, batch),
         )
         run(llama, method, scratch=tmp_path / "a")

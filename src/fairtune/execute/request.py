@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fairtune.data import Splits, load_splits
 from fairtune.errors import Problem, SpecError
 from fairtune.evaluate.metrics import METRICS
-from fairtune.methods import METHODS
+from fairtune.execute.limits import beyond_limits
+from fairtune.methods import METHODS, Method
 from fairtune.models import identify
 from fairtune.study import LoadedStudy, MethodWords, RunSpec, Vocabulary, expand, load_study
 from fairtune.tasks import TASKS
@@ -17,9 +21,13 @@ from fairtune.tasks import TASKS
 def vocabulary() -> Vocabulary:
     """Everything a study may name, from the tables of the rooms that know."""
     methods = {
-        name: MethodWords(method.options, method.trains, method.learning_rate) for name, method in METHODS.items()
+        name: MethodWords(method.options, method.trains, functools.partial(_default_rate, method), method.open) for name, method in METHODS.items()
     }
     return Vocabulary(methods, {name: metric.version for name, metric in METRICS.items()}, TASKS)
+
+
+def _default_rate(method: Method, options: Mapping[str, Any]) -> float | None:
+    return method.acting(options).learning_rate
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,11 @@ def read_request(path: Path) -> Request:
     problems = _unsuited(loaded, splits)
     if problems:
         raise SpecError(problems, str(path))
-    return Request(loaded, tuple(expand(loaded, words, identify, splits.fingerprint())), splits)
+    specs = expand(loaded, words, identify, splits.fingerprint())
+    problems = beyond_limits(specs)
+    if problems:
+        raise SpecError(problems, str(path))
+    return Request(loaded, tuple(specs), splits)
 
 
 def _unsuited(loaded: LoadedStudy, splits: Splits) -> list[Problem]:

@@ -9,6 +9,7 @@ from fairtune.methods.adalora import ADALORA
 from fairtune.methods.adapter import ADAPTER
 from fairtune.methods.base import BASE
 from fairtune.methods.bitfit import BITFIT
+from fairtune.methods.distill import DISTILL
 from fairtune.methods.dora import DORA
 from fairtune.methods.freeze import FREEZE
 from fairtune.methods.full import FULL
@@ -41,6 +42,7 @@ METHODS: dict[str, Method] = {
         PROMPT,
         PTUNING,
         ADAPTER,
+        DISTILL,
         PEFT,
     )
 }

@@ -72,4 +72,5 @@ PEFT = Method(
     learning_rate=1e-3,
     learning_rate_reason="a middle for adapters; look into the method's paper, and give one",
     starts_elsewhere="depends on the type",
+    open=True,
 )

@@ -44,9 +44,11 @@ class Tuned:
 
     def __init__(self, model: LanguageModel) -> None:
         self.model = model
+        self.objective: Callable[[Sequence[Encoded]], Tensor] = self.cross_entropy
+        """The loss of every supervised token of a batch, ``(tokens,)`` in fp32, in nats."""
 
-    def token_losses(self, batch: Sequence[Encoded]) -> Tensor:
-        """The loss of every supervised token of a batch, ``(tokens,)`` in fp32: cross-entropy, in nats."""
+    def cross_entropy(self, batch: Sequence[Encoded]) -> Tensor:
+        """The usual objective: negative log-likelihood of the answer."""
         from fairtune.models.likelihood import supervised_losses
 
         return supervised_losses(self.model, batch)[0]
@@ -133,6 +135,14 @@ class Method:
     """Why activations cannot be recomputed; None where they can."""
     quantization: Callable[[Mapping[str, Any], Precision], Quantization | None] = _not_quantized
     """In which code the frozen base is loaded."""
+    inner: Callable[[Mapping[str, Any]], tuple[Method, Mapping[str, Any]]] | None = None
+    """The method that this one leaves the weights to, and its options; None where it is its own."""
+    open: bool = False
+    """Whether it takes keys that ``options`` does not name."""
+
+    def acting(self, options: Mapping[str, Any]) -> Method:
+        """The method whose weights move, whose files are saved, whose limits hold."""
+        return self if self.inner is None else self.inner(options)[0].acting(self.inner(options)[1])
 
 
 FORMULA_WORDS = {

@@ -16,20 +16,33 @@ from fairtune.models.load import LanguageModel
 TOKEN_BUDGET = 512
 
 
-def supervised_losses(model: LanguageModel, batch: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Negative log-likelihoods, in nats, of the supervised tokens of a batch.
+def supervised_logits(
+    model: LanguageModel, batch: Sequence[Encoded]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What the model gives where a supervised token of a batch is to be predicted.
 
     Rows are padded on the right and no attention mask is given: in a causal model no token sees what follows it,
     so padding cannot reach a score. Logits are computed only where a supervised token is predicted.
 
     Returns:
-        losses ``(tokens,)`` in fp32, and for each the row of the batch it belongs to, ``(tokens,)``.
+        logits ``(tokens, vocabulary)`` in fp32; the supervised tokens themselves, ``(tokens,)``; and for each the row
+        of the batch it belongs to, ``(tokens,)``.
     """
     tokens, supervised = _padded(batch, model.device)
     predicts = supervised[:, 1:]  # position t predicts token t + 1, and the last position predicts nothing
     with model.computing(), model.gate.only(predicts):
         logits = model.network(input_ids=tokens[:, :-1], use_cache=False).logits
-    return cross_entropy(logits.float(), tokens[:, 1:][predicts], reduction="none"), predicts.nonzero()[:, 0]
+    return logits.float(), tokens[:, 1:][predicts], predicts.nonzero()[:, 0]
+
+
+def supervised_losses(model: LanguageModel, batch: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Negative log-likelihoods, in nats, of the supervised tokens of a batch.
+
+    Returns:
+        losses ``(tokens,)`` in fp32, and for each the row of the batch it belongs to, ``(tokens,)``.
+    """
+    logits, answers, rows = supervised_logits(model, batch)
+    return cross_entropy(logits, answers, reduction="none"), rows
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
 from fairtune.data import stop_tokens
@@ -64,12 +64,14 @@ def load_model(
     trust_remote_code: bool,
     longest: int,
     quantization: Quantization | None = None,
+    first_layers: int | None = None,
 ) -> LanguageModel:
     """The weights of a local folder, in evaluation mode, on the device.
 
     Args:
         longest: tokens of the longest example of the study; decides how attention is computed.
         quantization: the code of the frozen weights, if not that of ``precision``.
+        first_layers: keep so many transformer layers; None for all.
 
     Raises:
         ModelError: missing, not readable, or code of the model's own that was not allowed.
@@ -84,6 +86,7 @@ def load_model(
         output_loading_info=True,
         **written_out_attention(device, longest),
         **load_arguments(quantization, device),
+        **_kept_layers(folder, trust_remote_code, first_layers),
     )
     if loaded["missing_keys"]:
         raise ModelError(
@@ -106,6 +109,20 @@ def ready(network: Any, tokenizer: Any, precision: Precision, device: torch.devi
     return LanguageModel(
         network, tokenizer, device, precision, stop_tokens(tokenizer, defaults.eos_token_id), gate, defaults
     )
+
+
+def _kept_layers(folder: Path, trust_remote_code: bool, count: int | None) -> dict[str, Any]:
+    """The configuration of a model that ends after its first layers; the weights of the rest are then not read."""
+    if count is None:
+        return {}
+    config = _load(AutoConfig, folder, trust_remote_code)
+    shape = config.get_text_config()
+    if count > shape.num_hidden_layers:
+        raise ModelError(f"{folder}: first_layers is {count}, and the model has {shape.num_hidden_layers} layers")
+    shape.num_hidden_layers = count
+    if getattr(shape, "layer_types", None):
+        shape.layer_types = shape.layer_types[:count]
+    return {"config": config}
 
 
 def _load(kind: Any, folder: Path, trust_remote_code: bool, **options: Any) -> Any:

@@ -54,8 +54,8 @@ def open_model(
         if quantization is not None:
             raise ModelError(f"model '{model.name}' is made from scratch: there are no weights to quantise")
         return make_model(model.scratch, tokenizer, precision, device, longest, seed)
-    trusted = model.trust_remote_code
-    return load_model(_there(model, folder), tokenizer, precision, device, trusted, longest, quantization)
+    weights, trusted = _there(model, folder), model.trust_remote_code
+    return load_model(weights, tokenizer, precision, device, trusted, longest, quantization, model.first_layers)
 
 
 def _there(model: ModelChoice, folder: Path | None) -> Path:

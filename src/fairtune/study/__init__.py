@@ -18,6 +18,8 @@ from fairtune.study.spec import (
     Study,
     Task,
     TaskChoice,
+    TeacherChoice,
+    TeacherRef,
     Training,
 )
 from fairtune.study.vocabulary import MethodWords, Vocabulary
@@ -39,6 +41,8 @@ __all__ = [
     "Study",
     "Task",
     "TaskChoice",
+    "TeacherChoice",
+    "TeacherRef",
     "Training",
     "Vocabulary",
     "expand",

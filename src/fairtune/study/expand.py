@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from fairtune.errors import Problem, SpecError, suggest
 from fairtune.study.grid import Candidate
 from fairtune.study.load import LoadedStudy
 from fairtune.study.spec import MetricChoice, ModelChoice, ModelRef, Precision, RunSpec, TaskChoice, Training
-from fairtune.study.vocabulary import Vocabulary
+from fairtune.study.teacher import find_teacher
+from fairtune.study.vocabulary import TEACHER, Vocabulary
 
 # What a task says of how its items are read and answered; its data have a fingerprint of their own.
 _READING = {"prompt", "max_new_tokens", "window", "samples"}
@@ -32,14 +34,38 @@ def expand(
         task_fingerprint: hash of the task's rows and their split (data room).
     """
     models = _told_apart([identify_model(ref, loaded.root) for ref in loaded.study.models])
+    _require_models(loaded, models)
     task = TaskChoice(task=loaded.task, root=str(loaded.task_root), fingerprint=task_fingerprint)
+    drafts = [
+        draft
+        for model in models
+        for precision in loaded.study.precision
+        for candidate in loaded.candidates
+        if candidate.models is None or model.name in candidate.models
+        for draft in _seeded(loaded, vocabulary, model, task, precision, candidate)
+    ]
     runs: dict[str, RunSpec] = {}
-    for model in models:
-        for precision in loaded.study.precision:
-            for candidate in loaded.candidates:
-                for run in _seeded(loaded, vocabulary, model, task, precision, candidate):
-                    runs.setdefault(run.run_id, run)
+    # Who teaches comes before who learns.
+    for draft in sorted(drafts, key=lambda draft: vocabulary.methods[draft.method.name].has_teacher):
+        teacher = None
+        if vocabulary.methods[draft.method.name].has_teacher:
+            teacher = find_teacher(draft, list(runs.values()), lambda ref: identify_model(ref, loaded.root))
+        run = draft.model_copy(update={"teacher": teacher})
+        run = run.model_copy(update={"run_id": run_id(run)})
+        runs.setdefault(run.run_id, run)
     return list(runs.values())
+
+
+def _require_models(loaded: LoadedStudy, models: list[ModelChoice]) -> None:
+    names = [model.name for model in models]
+    wrong = [
+        Problem(f"methods.{candidate.choice.name}.models", f"no model is called '{name}'; {suggest(name, names)}")
+        for candidate in loaded.candidates
+        for name in candidate.models or ()
+        if name not in names
+    ]
+    if wrong:
+        raise SpecError(wrong)
 
 
 def _told_apart(models: list[ModelChoice]) -> list[ModelChoice]:
@@ -52,7 +78,7 @@ def _told_apart(models: list[ModelChoice]) -> list[ModelChoice]:
 
 
 def _confused(model: ModelChoice, other: ModelChoice) -> bool:
-    return model.name == other.name and model.fingerprint != other.fingerprint
+    return model.name == other.name and _model(model) != _model(other)
 
 
 def _seeded(
@@ -66,7 +92,7 @@ def _seeded(
     method = candidate.choice
     seeds: Sequence[int] = loaded.study.seeds if method.trains else loaded.study.seeds[:1]
     for seed in seeds:
-        draft = RunSpec(
+        yield RunSpec(
             run_id="",
             study=loaded.study.name,
             model=model,
@@ -78,7 +104,6 @@ def _seeded(
             seed=seed,
             budget=loaded.study.budget,
         )
-        yield draft.model_copy(update={"run_id": run_id(draft)})
 
 
 def _training(loaded: LoadedStudy, vocabulary: Vocabulary, candidate: Candidate) -> Training | None:
@@ -87,7 +112,7 @@ def _training(loaded: LoadedStudy, vocabulary: Vocabulary, candidate: Candidate)
     training = Training.model_validate(loaded.study.training.with_changes(candidate.overrides))
     if training.learning_rate is not None:
         return training
-    default = vocabulary.methods[candidate.choice.name].default_learning_rate
+    default = vocabulary.methods[candidate.choice.name].default_learning_rate(candidate.choice.options)
     return training.model_copy(update={"learning_rate": default})
 
 
@@ -105,10 +130,12 @@ def run_id(spec: RunSpec) -> str:
 
 def _identity(spec: RunSpec) -> dict[str, Any]:
     task = spec.task.task
+    teacher = spec.teacher and (spec.teacher.run_id or spec.teacher.model)
     return {
         "version": spec.version,
-        "model": [spec.model.fingerprint, spec.model.trust_remote_code],
-        "method": [spec.method.name, spec.method.options],
+        "model": _model(spec.model),
+        "method": [spec.method.name, {key: value for key, value in spec.method.options.items() if key != TEACHER}],
+        "teacher": _model(teacher) if isinstance(teacher, ModelChoice) else teacher,
         "data": spec.task.fingerprint,
         "task": task.model_dump(include=_READING, exclude_defaults=True),
         "precision": spec.precision,
@@ -116,3 +143,7 @@ def _identity(spec: RunSpec) -> dict[str, Any]:
         "metrics": [[metric.name, metric.version] for metric in spec.metrics],
         "seed": spec.seed if spec.method.trains or spec.model.scratch else None,
     }
+
+
+def _model(model: ModelChoice) -> list[Any]:
+    return [model.fingerprint, model.trust_remote_code, model.first_layers]

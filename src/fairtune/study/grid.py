@@ -15,12 +15,18 @@ from fairtune.study.spec import MethodChoice, Strict, Training
 from fairtune.study.vocabulary import MethodWords, Vocabulary
 
 
+# Any method may be limited to some of the models.
+_MODELS = "models"
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A method with its options, and the training keys it overrides."""
 
     choice: MethodChoice
     overrides: dict[str, Any]
+    models: tuple[str, ...] | None = None
+    """Names of the models it is for; None for all."""
 
 
 def parse_methods(
@@ -47,21 +53,27 @@ def _parse_entry(
         return [], [Problem(path, f"unknown method '{name}'; {suggest(name, vocabulary.methods)}")]
     words = vocabulary.methods[name]
     path = f"{path}.{name}"
-    allowed = set(words.options.model_fields) | set(Training.model_fields if words.trains else ())
-    wrong = [Problem(f"{path}.{key}", f"unknown; {suggest(str(key), allowed)}") for key in raw if key not in allowed]
-    wrong += [
-        Problem(f"{path}.{key}", "is an empty list; give values, or leave it out") for key in raw if raw[key] == []
-    ]
+    wrong = _wrong_keys(raw, words, path)
     if wrong:
         return [], wrong
+    models = raw.get(_MODELS)
+    chosen = None if models is None else tuple(models) if isinstance(models, list) else (str(models),)
     candidates: list[Candidate] = []
     problems: dict[Problem, None] = {}
-    for options in _expand(raw, words):
+    for options in _expand({key: value for key, value in raw.items() if key != _MODELS}, words):
         try:
-            candidates.append(_candidate(name, options, words, training))
+            candidates.append(replace(_candidate(name, options, words, training), models=chosen))
         except _WrongOptionError as found:
             problems.update(dict.fromkeys(problems_of(found.error, found.model, path)))
     return candidates, list(problems)
+
+
+def _wrong_keys(raw: Mapping[str, Any], words: MethodWords, path: str) -> list[Problem]:
+    allowed = {*words.options.model_fields, *(Training.model_fields if words.trains else ()), _MODELS}
+    unknown = [] if words.open else [key for key in raw if key not in allowed]
+    return [Problem(f"{path}.{key}", f"unknown; {suggest(str(key), allowed)}") for key in unknown] + [
+        Problem(f"{path}.{key}", "is an empty list; give values, or leave it out") for key in raw if raw[key] == []
+    ]
 
 
 def _name_and_options(entry: Any) -> tuple[str, Mapping[str, Any]] | None:
@@ -87,12 +99,16 @@ def _validated(model: type[BaseModel], values: Mapping[str, Any]) -> BaseModel:
 
 
 def _candidate(name: str, options: Mapping[str, Any], words: MethodWords, training: Training) -> Candidate:
-    own = {key: value for key, value in options.items() if key in words.options.model_fields}
-    overrides = {key: value for key, value in options.items() if key not in words.options.model_fields}
+    overrides = {key: value for key, value in options.items() if _is_override(key, words)}
+    own = {key: value for key, value in options.items() if key not in overrides}
     filled = _validated(words.options, own)
     _validated(Training, training.with_changes(overrides))
     choice = MethodChoice(name=name, options=filled.model_dump(mode="json"), trains=words.trains, label=name)
     return Candidate(choice, overrides)
+
+
+def _is_override(key: str, words: MethodWords) -> bool:
+    return key in Training.model_fields and key not in words.options.model_fields
 
 
 def _labelled(candidates: list[Candidate], training: Training) -> list[Candidate]:
@@ -101,7 +117,7 @@ def _labelled(candidates: list[Candidate], training: Training) -> list[Candidate
     for candidate in candidates:
         ours = _settings(candidate, training)
         family = [_settings(other, training) for other in candidates if other.choice.name == candidate.choice.name]
-        varied = [key for key, value in ours.items() if any(other[key] != value for other in family)]
+        varied = [key for key, value in ours.items() if any(other.get(key) != value for other in family)]
         label = " ".join([candidate.choice.name, *(f"{key}={_shown(ours[key])}" for key in varied)])
         labelled.append(replace(candidate, choice=candidate.choice.model_copy(update={"label": label})))
     return labelled
@@ -116,6 +132,8 @@ def _shown(value: Any) -> str:
         return "default"
     if isinstance(value, float):
         return f"{value:g}"
+    if isinstance(value, dict):
+        return "+".join(str(part) for part in value.values() if part)
     return "+".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
@@ -127,6 +145,8 @@ def _expand(raw: Mapping[str, Any], words: MethodWords) -> Iterator[dict[str, An
 
 
 def _is_axis(key: str, value: list[Any], words: MethodWords) -> bool:
+    if key not in words.options.model_fields and key not in Training.model_fields:
+        return False
     model: type[Strict] = words.options if key in words.options.model_fields else Training
     takes_list = _takes_list(model.model_fields[key].annotation)
     return not takes_list or any(isinstance(item, list) for item in value)

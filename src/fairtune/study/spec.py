@@ -86,14 +86,35 @@ class ModelRef(Strict):
     )
     revision: str | None = Field(default=None, description="branch, tag or commit of a hub model")
     trust_remote_code: bool = Field(default=False, description="run Python code that comes with the model")
+    first_layers: Count | None = Field(
+        default=None, description="keep only so many transformer layers, from the first: a smaller model to train"
+    )
     name: str | None = Field(default=None, description="what tables call it; the source's last part if absent")
 
     @model_validator(mode="after")
     def _from_somewhere(self) -> ModelRef:
         if bool(self.source) == (self.scratch is not None):
             raise ValueError("needs `source` or `scratch`, and not both")
-        if self.scratch and (self.revision or self.trust_remote_code):
-            raise ValueError("a model from scratch has no revision, and no code of its own")
+        if self.scratch and (self.revision or self.trust_remote_code or self.first_layers):
+            raise ValueError("a model from scratch has no revision, no code of its own, and no more layers than it has")
+        return self
+
+
+class TeacherRef(Strict):
+    """Who teaches: a model, or a run of this study with the same seed and precision."""
+
+    source: str | None = Field(default=None, min_length=1, description="a model, as under `models`")
+    revision: str | None = Field(default=None, description="branch, tag or commit of a hub model")
+    trust_remote_code: bool = Field(default=False, description="run Python code that comes with the model")
+    run: str | None = Field(default=None, description="or a method of this study, as its tables write it: full")
+    model: str | None = Field(default=None, description="name of that run's model; the student's own if absent")
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> TeacherRef:
+        if (self.source is None) == (self.run is None):
+            raise ValueError("needs a model (`source`), or a `run` of this study, and not both")
+        if self.model is not None and self.run is None:
+            raise ValueError("`model` says which `run` is meant, and there is none; a model alone is a `source`")
         return self
 
 
@@ -231,6 +252,7 @@ class ModelChoice(Strict):
     scratch: Scratch | None = Field(default=None, description="its shape, where it has no weights yet")
     revision: str | None = Field(default=None, description="the commit that was asked for, where there is one")
     trust_remote_code: bool = False
+    first_layers: int | None = Field(default=None, description="layers that are kept, from the first; None for all")
     fingerprint: str
 
 
@@ -241,6 +263,14 @@ class MethodChoice(Strict):
     options: dict[str, Any] = {}
     trains: bool = True
     label: str
+
+
+class TeacherChoice(Strict):
+    """Whose probabilities a run learns from: a model, or a run of the same study, which must be done first."""
+
+    name: str
+    model: ModelChoice | None = None
+    run_id: str | None = None
 
 
 class TaskChoice(Strict):
@@ -271,6 +301,7 @@ class RunSpec(Strict):
     training: Training | None = Field(description="None for a method that does not train")
     metrics: tuple[MetricChoice, ...]
     seed: int
+    teacher: TeacherChoice | None = None
     budget: Budget = Budget()
 
     @property

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fairtune.study.spec import Strict
+
+TEACHER = "teacher"
+"""The option that names another model, or another run."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +19,15 @@ class MethodWords:
 
     options: type[Strict]
     trains: bool
-    default_learning_rate: float | None
+    default_learning_rate: Callable[[Mapping[str, Any]], float | None]
+    """By the options, all filled in."""
+    open: bool = False
+    """Whether keys that the options do not name are allowed; a list is then one value, not a grid."""
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether a run of it learns from another model."""
+        return TEACHER in self.options.model_fields
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def step(tuned: Tuned, batch: Sequence[Encoded], optimizer: MasterAdamW, learnin
     total = torch.zeros((), device=tuned.model.device)
     padded = 0
     for micro in micro_batches([len(item.tokens) for item in batch], TOKEN_BUDGET):
-        losses = tuned.token_losses([batch[row] for row in micro.rows])
+        losses = tuned.objective([batch[row] for row in micro.rows])
         (losses.sum() / supervised).backward()  # type: ignore[no-untyped-call]
         total += losses.detach().sum()
         padded += len(micro.rows) * micro.length

@@ -20,13 +20,15 @@ def identify(ref: ModelRef, root: Path) -> ModelChoice:
     """
     kind = _kind_of(ref, root)
     resolved = SOURCES[kind].resolve(ref, root)
+    name = SOURCES[kind].short_name(ref) + (f" (first {ref.first_layers} layers)" if ref.first_layers else "")
     return ModelChoice(
-        name=ref.name or SOURCES[kind].short_name(ref),
+        name=ref.name or name,
         kind=kind,
         source=resolved.source,
         scratch=resolved.scratch,
         revision=resolved.revision,
         trust_remote_code=ref.trust_remote_code,
+        first_layers=ref.first_layers,
         fingerprint=resolved.fingerprint,
     )
 

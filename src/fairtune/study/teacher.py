@@ -1,0 +1,48 @@
+"""Who teaches a run: a model of its own, or another run of the study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from fairtune.errors import Problem, SpecError, suggest
+from fairtune.study.spec import ModelChoice, ModelRef, RunSpec, TeacherChoice, TeacherRef
+from fairtune.study.vocabulary import TEACHER
+
+
+def find_teacher(
+    student: RunSpec, runs: Sequence[RunSpec], identify: Callable[[ModelRef], ModelChoice]
+) -> TeacherChoice:
+    """The teacher that a run's options name.
+
+    Args:
+        runs: those of the study that come before the student.
+
+    Raises:
+        SpecError: no such run; the student itself is meant; several are.
+        ModelError: no such model.
+    """
+    ref = TeacherRef.model_validate(student.method.options[TEACHER])
+    if ref.run is None:
+        source = ref.source or ""
+        model = identify(
+            ModelRef(source=source, revision=ref.revision, trust_remote_code=ref.trust_remote_code, name=None)
+        )
+        return TeacherChoice(name=model.name, model=model)
+    name = ref.model or student.model.name
+    found = [
+        run
+        for run in runs
+        if run.method.label == ref.run and run.model.name == name and run.precision == student.precision
+    ]
+    # A method that does not train has one run, whatever the seed.
+    same_seed = [run for run in found if run.seed == student.seed or not run.method.trains]
+    if same_seed:
+        return TeacherChoice(name=f"{name} {ref.run}", run_id=same_seed[0].run_id)
+    raise SpecError([Problem(f"methods.{student.method.name}.{TEACHER}", _missing(ref.run, name, runs))])
+
+
+def _missing(label: str, model: str, runs: Sequence[RunSpec]) -> str:
+    if not any(run.model.name == model for run in runs):
+        return f"no model is called '{model}'; {suggest(model, {run.model.name for run in runs})}"
+    labels = {run.method.label for run in runs if run.model.name == model}
+    return f"{model} has no run '{label}' that comes before; {suggest(label, labels)}"
