@@ -34,7 +34,7 @@ def tokenizer(chat: bool = True) -> Any:
 
 def config(kind: str = "llama", context: int = 256) -> Any:
     """A model of about 20,000 weights."""
-    from transformers import GPT2Config, LlamaConfig
+    from transformers import Gemma3TextConfig, GPT2Config, LlamaConfig
 
     if kind == "gpt2":
         return GPT2Config(
@@ -46,6 +46,23 @@ def config(kind: str = "llama", context: int = 256) -> Any:
             resid_pdrop=0,
             embd_pdrop=0,
             attn_pdrop=0,
+        )
+    if kind == "gemma3":
+        return Gemma3TextConfig(
+            vocab_size=260,
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=8,
+            query_pre_attn_scalar=8,
+            sliding_window=16,
+            layer_types=["sliding_attention", "full_attention"],
+            max_position_embeddings=context,
+            bos_token_id=1,
+            eos_token_id=2,
+            pad_token_id=2,
         )
     return LlamaConfig(
         vocab_size=260,

@@ -88,6 +88,11 @@ def load_model(
             f"{folder}: the weights lack {', '.join(sorted(loaded['missing_keys'])[:3])}, and would be random. "
             "Was the model saved for another purpose than generating text?"
         )
+    return ready(network, tokenizer, precision, device)
+
+
+def ready(network: Any, tokenizer: Any, precision: Precision, device: torch.device) -> LanguageModel:
+    """A network of transformers, from wherever it came, frozen, on the device, answering greedily."""
     network.requires_grad_(False)
     network.to(device).eval()
     # transformers fills what a request leaves open from the model's own defaults: a repetition penalty, say. Greedy
