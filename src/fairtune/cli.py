@@ -240,13 +240,14 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a run as adapter, merged model or GGUF file, and compare it with the run."""
-    from fairtune.execute.find import find_run
+    from fairtune.execute.find import asked_for, find_run, finished
 
     folder = find_run(run, runs)
-    from fairtune.execute.export import asked_for, export_run
+    asked = asked_for(folder, to, type_name, output, force)
+    finished(folder)
+    from fairtune.execute.export import export_run  # with it comes torch; a wrong request is told before
     from fairtune.report.parity import parity_lines
 
-    asked = asked_for(folder, to, type_name, output, force)
     parity = export_run(folder, asked, lambda text: _errors().print(Text(text), soft_wrap=True))
     if as_json:
         typer.echo(parity.model_dump_json(indent=1))

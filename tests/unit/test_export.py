@@ -57,6 +57,16 @@ def config(kind, **changes):
     return kinds[kind](**same | extra | changes)
 
 
+PLAIN = {"rope_type": "default", "rope_theta": 1e4}
+LINEAR = {"rope_type": "linear", "rope_theta": 1e6, "factor": 8.0}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 500_000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}
 FAMILIES = ["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3"]
 
 
@@ -121,7 +131,7 @@ def test_what_transformers_skips_of_a_file_is_named(tmp_path):
     remarks = write_file(own, "tiny", tmp_path / "tiny.gguf", "f16")
     skipped = overlooked(own.network.config, AutoConfig.from_pretrained(tmp_path, gguf_file="tiny.gguf"))
     assert {"layer_types", "query_pre_attn_scalar"} <= set(skipped)
-    assert any("every 2th layer" in remark for remark in remarks)
+    assert any("one layer in 2 sees everything" in remark for remark in remarks)
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -132,15 +142,7 @@ def test_a_tied_output_layer_is_left_out_of_the_file(tmp_path, tied):
 
 
 def test_the_stretched_context_of_llama_3_becomes_frequency_factors():
-    rope = {
-        "rope_type": "llama3",
-        "rope_theta": 500_000.0,
-        "factor": 8.0,
-        "low_freq_factor": 1.0,
-        "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 8192,
-    }
-    factors = rope_factors(config("llama", head_dim=128, rope_parameters=rope))
+    factors = rope_factors(config("llama", head_dim=128, rope_parameters=LLAMA3))
     assert factors.shape == (64,)
     assert factors[0] == pytest.approx(1)  # short waves stay
     assert factors[-1] == pytest.approx(8)  # long waves are stretched
@@ -170,6 +172,33 @@ def test_a_weight_beyond_fp16_is_refused(tmp_path):
     own.network.model.layers[0].mlp.up_proj.weight.data[0, 0] = 1e6
     with pytest.raises(ModelError, match="fp16 cannot"):
         write_file(own, "tiny", tmp_path / "tiny.gguf", "f16")
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        *((kind, {}) for kind in FAMILIES),
+        ("llama", {"attention_bias": True, "mlp_bias": True}),
+        ("llama", {"rope_parameters": LLAMA3 | {"rope_theta": 1e4, "original_max_position_embeddings": 64}}),
+        ("gemma3", {"layer_types": ["sliding_attention"] * 2}),
+        ("gemma3", {"rope_parameters": {"sliding_attention": PLAIN, "full_attention": PLAIN | LINEAR}}),
+    ],
+)
+def test_llama_cpp_itself_computes_the_same_from_the_file(tmp_path, kind, changes):
+    llama_cpp = pytest.importorskip("llama_cpp", reason="needs llama-cpp-python, which is no dependency")
+    wide = {"hidden_size": 64, "head_dim": 16, "query_pre_attn_scalar": 16} if kind.startswith("gemma") else {}
+    own = model(tmp_path, config(kind, **wide, **changes))
+    write_file(own, "tiny", tmp_path / "tiny.gguf", "f16")
+    tokens = torch.randint(3, 260, (1, 60), generator=torch.Generator().manual_seed(0))  # beyond the window of 16
+    engine = llama_cpp.Llama(
+        str(tmp_path / "tiny.gguf"), n_ctx=64, n_batch=64, n_threads=1, logits_all=True, verbose=False
+    )
+    engine.eval(tokens[0].tolist())
+    with torch.no_grad():
+        logits = own.network(tokens).logits[0]
+    apart = (torch.from_numpy(engine.scores[:60]) - logits).abs().max()
+    engine.close()
+    assert apart < 0.02 * logits.std()
 
 
 # --- tokenizers ----------------------------------------------------------------------------------------------------
@@ -219,7 +248,7 @@ def test_a_sentencepiece_like_tokenizer_comes_back_the_same(tmp_path):
         assert found(text, add_special_tokens=False)["input_ids"] == own.tokenizer(text)["input_ids"], text
     fields = gguf.GGUFReader(tmp_path / "tiny.gguf").fields
     kinds = fields["tokenizer.ggml.token_type"].contents()
-    assert kinds[:7] == [3, 3, 3, 2, 3, 3, 6]
+    assert kinds[:7] == [3, 3, 3, 3, 3, 3, 6]
     assert kinds[-3:] == [5, 5, 5]  # rows of the model that the tokenizer has no token for
     scores = fields["tokenizer.ggml.scores"].contents()
     assert scores[own.tokenizer.convert_tokens_to_ids("ab")] > scores[own.tokenizer.convert_tokens_to_ids("the")]

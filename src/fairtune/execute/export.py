@@ -11,17 +11,17 @@ from pathlib import Path
 
 import fairtune
 from fairtune.data import Encoded, Splits, encode_all, load_splits, only_last_answer
-from fairtune.errors import BudgetError, DataError, SpecError, suggest
+from fairtune.errors import BudgetError, DataError
 from fairtune.evaluate import llama_cpp
 from fairtune.evaluate.metrics import METRICS
 from fairtune.evaluate.parity import LogitFile, Seen, observe
-from fairtune.execute.find import finished
+from fairtune.execute.find import Asked, finished
 from fairtune.execute.origin import utc_now
 from fairtune.execute.restore import adapter_of, merged_run, restore_run
 from fairtune.methods import METHODS
 from fairtune.models import fetch
 from fairtune.models.device import choose_device
-from fairtune.models.export import FORMATS, ExportFormat, Finished
+from fairtune.models.export import Finished
 from fairtune.models.load import LanguageModel, load_tokenizer
 from fairtune.models.sources import Say
 from fairtune.records import (
@@ -39,46 +39,12 @@ from fairtune.study import RunSpec
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Which form, in which number format, where to."""
-
-    form: str
-    type_name: str
-    output: Path
-
-    @property
-    def format(self) -> ExportFormat:
-        """The form's own file."""
-        return FORMATS[self.form]
-
-
-@dataclass(frozen=True)
 class Items:
     """A run's test items as it was scored on them."""
 
     splits: Splits
     encoded: list[Encoded]
     longest: int
-
-
-def asked_for(folder: RunFolder, form: str, type_name: str | None, output: Path | None, force: bool) -> Asked:
-    """Looks at what a user wrote.
-
-    Raises:
-        SpecError: a form or number format that is not there; the target exists.
-    """
-    if form not in FORMATS:
-        raise SpecError(f"--to {form}: unknown; {suggest(form, FORMATS)}")
-    types = FORMATS[form].types
-    if type_name is not None and type_name not in types:
-        raise SpecError(f"--type {type_name}: not a number format of '{form}'; {suggest(type_name, types)}")
-    chosen = type_name or (types[0] if types else "")
-    target = output or folder.path / "export" / "-".join(part for part in (form, chosen) if part)
-    if target.exists() and not force:
-        raise SpecError(f"{target} exists; choose another folder with --output, or overwrite it with --force")
-    if target.exists() and not (target / "parity.json").is_file():
-        raise SpecError(f"{target} exists and is no export (it has no parity.json); --force overwrites exports alone")
-    return Asked(form, chosen, target)
 
 
 def export_run(folder: RunFolder, asked: Asked, say: Say) -> Parity:

@@ -1,10 +1,12 @@
-"""A run by its folder, or by the beginning of its id."""
+"""Which run is meant, and which export of it: told from names and records alone, before torch is imported."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from fairtune.errors import RecordError, SpecError, suggest
+from fairtune.models.export import FORMATS, ExportFormat
 from fairtune.records import RunFolder, RunRecord
 
 
@@ -41,3 +43,37 @@ def finished(folder: RunFolder) -> RunRecord:
         why = f": {record.error.message}" if record.error else ""
         raise RecordError(f"run {record.run_id} ({record.spec.cell}): ended as '{record.status}'{why}")
     return record
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which form, in which number format, where to."""
+
+    form: str
+    type_name: str
+    output: Path
+
+    @property
+    def format(self) -> ExportFormat:
+        """The form's own file."""
+        return FORMATS[self.form]
+
+
+def asked_for(folder: RunFolder, form: str, type_name: str | None, output: Path | None, force: bool) -> Asked:
+    """Looks at what a user wrote.
+
+    Raises:
+        SpecError: a form or number format that is not there; the target exists.
+    """
+    if form not in FORMATS:
+        raise SpecError(f"--to {form}: unknown; {suggest(form, FORMATS)}")
+    types = FORMATS[form].types
+    if type_name is not None and type_name not in types:
+        raise SpecError(f"--type {type_name}: not a number format of '{form}'; {suggest(type_name, types)}")
+    chosen = type_name or (types[0] if types else "")
+    target = output or folder.path / "export" / "-".join(part for part in (form, chosen) if part)
+    if target.exists() and not force:
+        raise SpecError(f"{target} exists; choose another folder with --output, or overwrite it with --force")
+    if target.exists() and not (target / "parity.json").is_file():
+        raise SpecError(f"{target} exists and is no export (it has no parity.json); --force overwrites exports alone")
+    return Asked(form, chosen, target)

@@ -58,7 +58,9 @@ class Family:
             found.append(f"llama.cpp ignores the sliding window of {window} tokens: longer texts are read otherwise")
         period = _period(config)
         if _windowed(self) and period not in (None, _USUAL_PERIOD[self.name]):
-            found.append(f"every {period}th layer sees everything; llama.cpp of before 2026 takes every sixth")
+            found.append(
+                f"one layer in {period} sees everything; older llama.cpp takes one in {_USUAL_PERIOD[self.name]}"
+            )
         return tuple(found)
 
 
@@ -67,7 +69,6 @@ def _windowed(family: Family) -> bool:
 
 
 _USUAL_PERIOD = {"gemma2": 2, "gemma3": 6}
-_LOCAL_THETA = 10_000.0  # of Gemma 3's windowed layers; older llama.cpp know it by heart
 
 
 def _gemma2_unsaid(config: Any) -> str | None:

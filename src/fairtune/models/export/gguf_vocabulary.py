@@ -121,8 +121,7 @@ def describe_vocabulary(writer: gguf.GGUFWriter, tokenizer: Any, stops: list[int
     if max(found.tokens) >= size:
         raise ModelError(f"the tokenizer has {max(found.tokens) + 1} tokens and the model {size} rows for them")
     writer.add_tokenizer_model("llama" if found.cut is None else "gpt2")
-    if found.cut is not None:
-        writer.add_tokenizer_pre(found.cut)
+    writer.add_tokenizer_pre(found.cut or "default")
     writer.add_token_list([_spelled(found, index) for index in range(size)])
     writer.add_token_types([_kind(found, index) for index in range(size)])
     if found.cut is None:
@@ -144,12 +143,12 @@ def _kind(found: Vocabulary, index: int) -> gguf.TokenType:
     token = found.tokens.get(index)
     if token is None:
         return gguf.TokenType.UNUSED
+    if index in found.added:
+        return gguf.TokenType.CONTROL if found.added[index] else gguf.TokenType.USER_DEFINED
     if found.cut is None and token == found.unknown:
         return gguf.TokenType.UNKNOWN
     if found.cut is None and _BYTE.fullmatch(token):
         return gguf.TokenType.BYTE
-    if index in found.added:
-        return gguf.TokenType.CONTROL if found.added[index] else gguf.TokenType.USER_DEFINED
     return gguf.TokenType.NORMAL
 
 
