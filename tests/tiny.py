@@ -56,6 +56,7 @@ def config(kind: str = "llama", context: int = 256) -> Any:
             num_attention_heads=4,
             num_key_value_heads=2,
             head_dim=16,  # not hidden / heads, as in the real ones
+            query_pre_attn_scalar=16,
             sliding_window=16,
             layer_types=["sliding_attention", "full_attention"],
             max_position_embeddings=context,

@@ -229,6 +229,36 @@ def init(
     typer.echo(f"Wrote {output}. Look it over, then: fairtune run {output}")
 
 
+@app.command()
+def export(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or the beginning of a run id.")],
+    to: Annotated[str, typer.Option("--to", help="adapter, merged or gguf.")],
+    type_name: Annotated[
+        str | None, typer.Option("--type", help="Number format of a gguf file: f16 (the default) or q8_0.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="RUN/export/FORM unless given.")
+    ] = None,
+    force: Annotated[bool, typer.Option(help="Overwrite an export that is there.")] = False,
+    runs: RunsFolder = RUNS,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run as adapter, merged model or GGUF file, and compare it with the run."""
+    from fairtune.execute.find import asked_for, find_run, finished
+
+    folder = find_run(run, runs)
+    asked = asked_for(folder, to, type_name, output, force)
+    finished(folder)
+    from fairtune.execute.export import export_run  # with it comes torch; a wrong request is told before
+    from fairtune.report.parity import parity_lines
+
+    parity = export_run(folder, asked, lambda text: _errors().print(Text(text), soft_wrap=True))
+    if as_json:
+        typer.echo(parity.model_dump_json(indent=1))
+    else:
+        typer.echo("\n".join(parity_lines(parity, asked.output)))
+
+
 def _print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(rows, ensure_ascii=False, indent=1))

@@ -9,7 +9,7 @@ from tests.cli.command import fairtune
 
 def test_help_lists_every_command(tmp_path):
     text = fairtune("--help", cwd=tmp_path).stdout
-    for name in ("run", "status", "report", "methods", "tasks", "schema", "init"):
+    for name in ("run", "status", "report", "methods", "tasks", "schema", "init", "export"):
         assert f" {name} " in text
 
 
@@ -37,7 +37,20 @@ def test_the_schema_accepts_the_studies_that_ship(tmp_path):
 
 @pytest.mark.parametrize(
     "module",
-    ["cli", "study", "records", "stats", "report", "tasks", "execute", "methods", "models", "data", "evaluate.metrics"],
+    [
+        "cli",
+        "study",
+        "records",
+        "stats",
+        "report",
+        "tasks",
+        "execute",
+        "methods",
+        "models",
+        "models.export",
+        "data",
+        "evaluate.metrics",
+    ],
 )
 def test_what_need_not_import_torch_does_not(module):
     program = f"import sys, fairtune.{module}; print(sorted({{'torch', 'transformers', 'peft'}} & set(sys.modules)))"

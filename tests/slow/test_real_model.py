@@ -4,13 +4,16 @@ import os
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from fairtune.data import encode_all, load_splits
 from fairtune.data.starter import SMALL_MODEL
 from fairtune.evaluate.generation import generate
+from fairtune.evaluate.parity import LogitFile, observe
 from fairtune.models import fetch, identify
+from fairtune.models.export.gguf import read_file, write_file
 from fairtune.models.likelihood import item_losses
-from fairtune.models.load import load_model, load_tokenizer
+from fairtune.models.load import load_model, load_tokenizer, ready
 from fairtune.study import ModelRef, Training, load_task
 from fairtune.tasks import TASKS
 from fairtune.train.loop import train
@@ -75,3 +78,21 @@ def test_training_real_weights_learns_and_repeats_bit_for_bit(weights, items, tm
         losses.append([(update.loss, update.grad_norm) for update in curve])
     assert losses[0] == losses[1]
     assert losses[0][-1][0] < losses[0][0][0]
+
+
+@pytest.mark.parametrize("kind", ["f16", "q8_0"])
+def test_real_weights_come_back_from_a_gguf_file_with_tokenizer_and_answers(weights, items, tmp_path, kind):
+    own = model(weights, "fp32")
+    write_file(own, "SmolLM2", tmp_path / "real.gguf", kind)
+    network, helped = read_file(tmp_path / "real.gguf", own.network.config)
+    found = ready(network, AutoTokenizer.from_pretrained(tmp_path, gguf_file="real.gguf"), "fp32", torch.device("cpu"))
+    assert helped == ()
+    for item in items[1]:
+        text = own.tokenizer.decode(item.tokens)
+        assert found.tokenizer(text)["input_ids"] == list(item.tokens)
+    logits = LogitFile(tmp_path / "logits", items[1])
+    before, after = observe(own, items[1], 12, logits.keep), observe(found, items[1], 12, logits.compare)
+    assert logits.largest < {"f16": 0.05, "q8_0": 2.0}[kind]
+    assert after.loss == pytest.approx(before.loss, abs={"f16": 1e-3, "q8_0": 0.05}[kind])
+    if kind == "f16":
+        assert after.answers == before.answers

@@ -122,7 +122,7 @@ def _run(state: State, nursery: Nursery, watcher: Watcher, unavailable: dict[str
     spec, folder = state.spec, state.folder
     _put_away(state)
     write_atomically(folder.spec, spec.model_dump_json(indent=1) + "\n")
-    problem = _weights_problem(spec, watcher, unavailable)
+    problem = _weights_problem(spec, watcher, unavailable) or _teacher_problem(spec, folder)
     if problem:
         return lost(spec, folder, "failed", "ModelError", problem, utc_now())
     return supervise(nursery, spec, folder, lambda progress, seconds: watcher.moved(spec, progress, seconds))
@@ -138,12 +138,29 @@ def _put_away(state: State) -> None:
 
 
 def _weights_problem(spec: RunSpec, watcher: Watcher, unavailable: dict[str, str]) -> str | None:
-    """Fetches a model's weights before its first run; says why they cannot be had."""
-    key = spec.model.fingerprint
-    if key not in unavailable:
-        try:
-            fetch(spec.model, watcher.say)
-            unavailable[key] = ""
-        except FairtuneError as error:
-            unavailable[key] = str(error)
-    return unavailable[key] or None
+    """Fetches the weights of a model, and of its teacher, before their first run; says why they cannot be had."""
+    for model in (spec.model, spec.teacher.model if spec.teacher else None):
+        if model is None:
+            continue
+        if model.fingerprint not in unavailable:
+            try:
+                fetch(model, watcher.say)
+                unavailable[model.fingerprint] = ""
+            except FairtuneError as error:
+                unavailable[model.fingerprint] = str(error)
+        if unavailable[model.fingerprint]:
+            return unavailable[model.fingerprint]
+    return None
+
+
+def _teacher_problem(spec: RunSpec, folder: RunFolder) -> str | None:
+    """Why a run of the study cannot teach this one."""
+    if spec.teacher is None or spec.teacher.run_id is None:
+        return None
+    record = RunFolder(folder.path.parent / spec.teacher.run_id).read()
+    if record is not None and record.status == "ok":
+        return None
+    how = "has no record" if record is None else f"ended as '{record.status}'"
+    return (
+        f"its teacher {spec.teacher.name} (run {spec.teacher.run_id}) {how}; the next `fairtune run` tries both again"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -26,12 +27,13 @@ from fairtune.evaluate.sampling import sample
 from fairtune.execute.curve import curve_writer
 from fairtune.execute.phases import PhaseMeter
 from fairtune.execute.results import score
+from fairtune.execute.teacher import prepare_lessons
 from fairtune.methods import METHODS, Course, Tuned
 from fairtune.models import fetch
 from fairtune.models.device import choose_device
 from fairtune.models.likelihood import item_losses
 from fairtune.models.load import LanguageModel
-from fairtune.models.opening import open_model, open_tokenizer
+from fairtune.models.opening import context_of, open_model, open_tokenizer
 from fairtune.models.quantize import parameter_count, weight_bytes
 from fairtune.records import (
     Leakage,
@@ -64,8 +66,14 @@ class Happened:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A task as tokens of one model."""
+    """A task as tokens of one model, and where that model lies (None for one from scratch).
 
+    ``longest``: tokens of the longest example; decides how attention is computed.
+    """
+
+    folder: Path | None
+    tokenizer: Any
+    longest: int
     train: list[Encoded]
     validation: list[Encoded]
     test: list[Encoded]
@@ -79,17 +87,21 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
         FairtuneError: the run cannot be done as asked, or diverged.
     """
     method = METHODS[spec.method.name]
-    options = spec.method.options
     meter.device = choose_device(spec.budget.device)
     with meter.phase("load"):
         splits = _splits(spec, happened)
-        prepared, model = _load(spec, splits, meter)
-        tuned = method.attach(model, options, Course(spec.seed, _updates(spec, prepared)))
+        prepared = _prepare(spec, splits)
+    lessons = prepare_lessons(spec, folder, prepared.train, prepared.tokenizer, prepared.longest, meter)
+    with meter.phase("load"):
+        model = _load(spec, prepared, meter)
+        tuned = method.attach(model, spec.method.options, Course(spec.seed, _updates(spec, prepared), lessons))
+        _require_context(spec, prepared, model)
         happened.parameters = _count(model.network)
     if spec.training is not None:
         _train(spec.training, spec, folder, tuned, prepared, meter, happened)
-        if method.artifact:
-            tuned.save(folder.path / method.artifact)
+        artifact = method.acting(spec.method.options).artifact
+        if artifact:
+            tuned.save(folder.path / artifact)
     with tuned.scoring():
         outcomes = _outcomes(spec, model, prepared, meter, happened)
         if splits.plain_text:
@@ -111,41 +123,45 @@ def _splits(spec: RunSpec, happened: Happened) -> Splits:
     return splits
 
 
-def _load(spec: RunSpec, splits: Splits, meter: PhaseMeter) -> tuple[Prepared, LanguageModel]:
-    folder = fetch(spec.model, print)
-    texts = (message.content for example in splits.train for message in example.messages)
-    tokenizer = open_tokenizer(spec.model, folder, texts)
-    encoded = [encode_all(part, tokenizer) for part in (splits.train, splits.validation, splits.test)]
-    # Of all parts uncut, whatever the method: every run of a study must compute attention the same way.
-    longest = max(len(item.tokens) for part in encoded for item in part)
-    quantization = METHODS[spec.method.name].quantization(spec.method.options, spec.precision)
-    model = open_model(spec.model, folder, tokenizer, spec.precision, meter.device, longest, spec.seed, quantization)
-    prepared = _prepare(spec, model, *encoded)
-    if spec.training is not None:
-        require_context([*prepared.train, *prepared.validation], 0, model.context)
-    require_context(prepared.test, spec.task.task.max_new_tokens if _needs(spec, "generation") else 0, model.context)
-    return prepared, model
-
-
-def _prepare(
-    spec: RunSpec, model: LanguageModel, train: list[Encoded], validation: list[Encoded], test: list[Encoded]
-) -> Prepared:
+def _prepare(spec: RunSpec, splits: Splits) -> Prepared:
     """Training and validation cut to the recipe's length; test items never. Documents are cut into windows.
 
     The windows that are scored do not depend on the recipe, so that all runs of a model have the same items.
     """
+    folder = fetch(spec.model, print)
+    texts = (message.content for example in splits.train for message in example.messages)
+    tokenizer = open_tokenizer(spec.model, folder, texts)
+    train, validation, test = [encode_all(part, tokenizer) for part in (splits.train, splits.validation, splits.test)]
+    # Of all parts uncut, whatever the method: every run of a study must compute attention the same way.
+    longest = max(len(item.tokens) for part in (train, validation, test) for item in part)
+    context = context_of(spec.model, folder)
     cut = Cut(0, 0)
     if spec.training is not None:
         length = spec.training.max_length
-        train, cut = cut_to(_windows(train, length, model), length)
-        validation, _ = cut_to(_windows(validation, length, model), length)
-    scored = [only_last_answer(item) for item in _windows(test, spec.task.task.window + 1, model)]
-    return Prepared(train, validation, scored, cut)
+        train, cut = cut_to(_windows(train, length, context, tokenizer), length)
+        validation, _ = cut_to(_windows(validation, length, context, tokenizer), length)
+    scored = [only_last_answer(item) for item in _windows(test, spec.task.task.window + 1, context, tokenizer)]
+    return Prepared(folder, tokenizer, longest, train, validation, scored, cut)
 
 
-def _windows(items: list[Encoded], length: int, model: LanguageModel) -> list[Encoded]:
+def _windows(items: list[Encoded], length: int, context: int | None, tokenizer: Any) -> list[Encoded]:
     """As many tokens as are asked for, or as the model reads at once and the one that follows."""
-    return windows(items, length if model.context is None else min(length, model.context + 1), model.tokenizer.decode)
+    return windows(items, length if context is None else min(length, context + 1), tokenizer.decode)
+
+
+def _load(spec: RunSpec, prepared: Prepared, meter: PhaseMeter) -> LanguageModel:
+    quantization = METHODS[spec.method.name].quantization(spec.method.options, spec.precision)
+    folder, tokenizer = prepared.folder, prepared.tokenizer
+    return open_model(
+        spec.model, folder, tokenizer, spec.precision, meter.device, prepared.longest, spec.seed, quantization
+    )
+
+
+def _require_context(spec: RunSpec, prepared: Prepared, model: LanguageModel) -> None:
+    """Everything must fit, with the tokens that a method puts before the text."""
+    if spec.training is not None:
+        require_context([*prepared.train, *prepared.validation], 0, model.context)
+    require_context(prepared.test, spec.task.task.max_new_tokens if _needs(spec, "generation") else 0, model.context)
 
 
 def _updates(spec: RunSpec, prepared: Prepared) -> int:

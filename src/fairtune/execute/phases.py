@@ -41,7 +41,15 @@ class PhaseMeter:
             _wait_for(self.device)
             seconds = time.perf_counter() - started
             peak, what = _peak(self.device, reset_problem)
-            self.costs[name] = PhaseCost(seconds=seconds, peak_bytes=peak, memory=what)
+            self.costs[name] = _added(self.costs.get(name), PhaseCost(seconds=seconds, peak_bytes=peak, memory=what))
+
+
+def _added(earlier: PhaseCost | None, now: PhaseCost) -> PhaseCost:
+    """A phase that is entered again goes on: its seconds add up, and the larger peak is its peak."""
+    if earlier is None:
+        return now
+    peaks = [cost.peak_bytes for cost in (earlier, now) if cost.peak_bytes is not None]
+    return PhaseCost(seconds=earlier.seconds + now.seconds, peak_bytes=max(peaks, default=None), memory=now.memory)
 
 
 def _reset_peak(device: torch.device) -> str | None:

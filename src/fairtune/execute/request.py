@@ -21,7 +21,8 @@ from fairtune.tasks import TASKS
 def vocabulary() -> Vocabulary:
     """Everything a study may name, from the tables of the rooms that know."""
     methods = {
-        name: MethodWords(method.options, method.trains, functools.partial(_default_rate, method), method.open) for name, method in METHODS.items()
+        name: MethodWords(method.options, method.trains, functools.partial(_default_rate, method), method.open)
+        for name, method in METHODS.items()
     }
     return Vocabulary(methods, {name: metric.version for name, metric in METRICS.items()}, TASKS)
 

@@ -52,7 +52,7 @@ def _opened(spec: RunSpec, teacher: TeacherChoice, folder: RunFolder, longest: i
     if teacher.model is None:
         there = RunFolder(folder.path.parent / str(teacher.run_id))
         taught = RunSpec.model_validate_json(there.spec.read_text(encoding="utf-8"))
-        return restore_run(taught, there, meter.device, longest)
+        return restore_run(taught, there, meter.device, longest).model
     weights = fetch(teacher.model, print)
     tokenizer = open_tokenizer(teacher.model, weights, ())
     return open_model(teacher.model, weights, tokenizer, spec.precision, meter.device, longest, spec.seed)

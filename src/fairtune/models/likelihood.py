@@ -25,8 +25,8 @@ def supervised_logits(
     so padding cannot reach a score. Logits are computed only where a supervised token is predicted.
 
     Returns:
-        logits ``(tokens, vocabulary)`` in fp32; the supervised tokens themselves, ``(tokens,)``; and for each the row
-        of the batch it belongs to, ``(tokens,)``.
+        logits ``(tokens, vocabulary)`` in fp32, the supervised tokens ``(tokens,)``, and for each the row of the batch
+        it belongs to, ``(tokens,)``.
     """
     tokens, supervised = _padded(batch, model.device)
     predicts = supervised[:, 1:]  # position t predicts token t + 1, and the last position predicts nothing
@@ -53,22 +53,32 @@ class ItemLoss:
     tokens: int
 
 
+See = Callable[[int, torch.Tensor], None]
+
+
 @torch.no_grad()
 def item_losses(
-    model: LanguageModel, examples: Sequence[Encoded], done: Callable[[int], None] = lambda _: None
+    model: LanguageModel,
+    examples: Sequence[Encoded],
+    done: Callable[[int], None] = lambda _: None,
+    see: See | None = None,
 ) -> list[ItemLoss]:
     """The loss of every example, in order, none cut.
 
     Args:
         done: told how many examples are scored so far.
+        see: shown the position of every example and its logits ``(supervised tokens, vocabulary)``, fp32, on the CPU.
     """
     model.network.eval()
     scored: dict[int, ItemLoss] = {}
     for micro in micro_batches([len(item.tokens) for item in examples], TOKEN_BUDGET):
-        losses, rows = supervised_losses(model, [examples[row] for row in micro.rows])
-        sums = torch.zeros(len(micro.rows), dtype=torch.float64).index_add_(0, rows.cpu(), losses.cpu().double())
+        logits, targets, rows = supervised_logits(model, [examples[row] for row in micro.rows])
+        losses, rows = cross_entropy(logits, targets, reduction="none").cpu(), rows.cpu()
+        sums = torch.zeros(len(micro.rows), dtype=torch.float64).index_add_(0, rows, losses.double())
         for position, row in enumerate(micro.rows):
             scored[row] = ItemLoss(float(sums[position]), examples[row].answer_tokens)
+            if see is not None:
+                see(row, logits[(rows == position).to(logits.device)].cpu())
         done(len(scored))
     return [scored[row] for row in range(len(examples))]
 

@@ -56,6 +56,15 @@ def load_tokenizer(folder: Path, trust_remote_code: bool) -> Any:
     return _load(AutoTokenizer, folder, trust_remote_code)
 
 
+def load_config(folder: Path, trust_remote_code: bool) -> Any:
+    """transformers' configuration of a local folder.
+
+    Raises:
+        ModelError: missing or not readable.
+    """
+    return _load(AutoConfig, folder, trust_remote_code)
+
+
 def load_model(
     folder: Path,
     tokenizer: Any,
@@ -97,7 +106,7 @@ def load_model(
 
 
 def ready(network: Any, tokenizer: Any, precision: Precision, device: torch.device) -> LanguageModel:
-    """A network of transformers, frozen, in evaluation mode, on the device, with what is needed to use it."""
+    """A network of transformers, from wherever it came, frozen, on the device, answering greedily."""
     network.requires_grad_(False)
     keep_as_stored(network)
     network.to(device).eval()
@@ -115,7 +124,7 @@ def _kept_layers(folder: Path, trust_remote_code: bool, count: int | None) -> di
     """The configuration of a model that ends after its first layers; the weights of the rest are then not read."""
     if count is None:
         return {}
-    config = _load(AutoConfig, folder, trust_remote_code)
+    config = load_config(folder, trust_remote_code)
     shape = config.get_text_config()
     if count > shape.num_hidden_layers:
         raise ModelError(f"{folder}: first_layers is {count}, and the model has {shape.num_hidden_layers} layers")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from fairtune.errors import ModelError
-from fairtune.models.load import LanguageModel, load_model, load_tokenizer
+from fairtune.models.load import LanguageModel, load_config, load_model, load_tokenizer
 from fairtune.models.quantize import Quantization
 from fairtune.models.scratch import make_model, make_tokenizer
 from fairtune.study import ModelChoice, Precision
@@ -28,6 +28,18 @@ def open_tokenizer(model: ModelChoice, folder: Path | None, texts: Iterable[str]
     if model.scratch is not None:
         return make_tokenizer(model.scratch, texts)
     return load_tokenizer(_there(model, folder), model.trust_remote_code)
+
+
+def context_of(model: ModelChoice, folder: Path | None) -> int | None:
+    """Longest sequence in tokens, prompt and answer together; None if the model states none. Loads no weights.
+
+    Raises:
+        ModelError: its configuration is not readable.
+    """
+    if model.scratch is not None:
+        return model.scratch.context
+    shape = load_config(_there(model, folder), model.trust_remote_code).get_text_config()
+    return getattr(shape, "max_position_embeddings", None)
 
 
 def open_model(

@@ -1,6 +1,7 @@
 """What happened: the record, its store, and where numbers come from. No torch."""
 
 from fairtune.records.lock import study_lock
+from fairtune.records.parity import AnswersCompared, LlamaCpp, LogitsCompared, LossCompared, Parity
 from fairtune.records.provenance import GitState, command_line, git_state, package_versions, python_version
 from fairtune.records.schema import (
     ErrorInfo,
@@ -27,11 +28,16 @@ from fairtune.records.store import (
 )
 
 __all__ = [
+    "AnswersCompared",
     "ErrorInfo",
     "GitState",
     "Leakage",
+    "LlamaCpp",
+    "LogitsCompared",
+    "LossCompared",
     "MetricValue",
     "Parameters",
+    "Parity",
     "Phase",
     "PhaseCost",
     "Plan",

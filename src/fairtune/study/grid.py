@@ -14,7 +14,6 @@ from fairtune.study.problems import problems_of
 from fairtune.study.spec import MethodChoice, Strict, Training
 from fairtune.study.vocabulary import MethodWords, Vocabulary
 
-
 # Any method may be limited to some of the models.
 _MODELS = "models"
 

@@ -1,0 +1,135 @@
+"""A run's model, out of the files that the run left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fairtune.data import load_splits
+from fairtune.errors import RecordError
+from fairtune.methods import METHODS, Tuned
+from fairtune.models import fetch
+from fairtune.models.sources import Say
+from fairtune.records import RunFolder
+from fairtune.study import RunSpec
+
+if TYPE_CHECKING:
+    import torch
+
+    from fairtune.models.load import LanguageModel
+
+WHOLE = "model"
+"""The artifact of a method that saves a model which needs no base."""
+
+
+def restore_run(
+    spec: RunSpec,
+    folder: RunFolder,
+    device: torch.device,
+    longest: int,
+    say: Say = print,
+    adapter: Path | None = None,
+) -> Tuned:
+    """The model as it was when the run was scored, an adapter not merged.
+
+    Args:
+        longest: tokens of the longest example of the task; decides how attention is computed.
+        adapter: a copy of what the run saved, to be put on the base instead.
+
+    Raises:
+        ModelError: weights that cannot be had.
+        RecordError: what the run saved is gone.
+    """
+    from fairtune.models.load import load_model
+    from fairtune.models.opening import open_model
+
+    method, saved = METHODS[spec.method.name], saved_by(spec, folder)
+    tokenizer = tokenizer_of(spec, folder, say)
+    if is_whole(spec) and saved is not None:
+        model = load_model(saved, tokenizer, spec.precision, device, spec.model.trust_remote_code, longest)
+    else:
+        code = method.quantization(spec.method.options, spec.precision)
+        model = open_model(
+            spec.model, fetch(spec.model, say), tokenizer, spec.precision, device, longest, spec.seed, code
+        )
+    source = adapter or saved
+    tuned = Tuned(model) if source is None else method.restore(model, spec.method.options, source)
+    model.network.requires_grad_(False).eval()
+    return tuned
+
+
+def merged_run(spec: RunSpec, folder: RunFolder, longest: int, say: Say) -> LanguageModel:
+    """The run's model as one plain network in fp32, on the CPU.
+
+    An adapter is merged in fp32 whatever the run's precision: a bf16 weight would swallow any update below 2**-9
+    of itself. A quantised base is de-quantised first: that is what the adapter was trained on.
+    """
+    import torch
+
+    from fairtune.models.opening import open_model
+
+    cpu, method = torch.device("cpu"), METHODS[spec.method.name]
+    exact = spec.model_copy(update={"precision": "fp32"})
+    adapter = adapter_of(spec, folder)
+    if adapter is None:
+        return restore_run(exact, folder, cpu, longest, say).model
+    code = method.quantization(spec.method.options, spec.precision)
+    tokenizer = tokenizer_of(spec, folder, say)
+    model = open_model(spec.model, fetch(spec.model, say), tokenizer, "fp32", cpu, longest, spec.seed, code)
+    if code is not None:
+        model.network = model.network.dequantize().float()
+        del model.network.config.quantization_config
+        model.network.hf_quantizer = None
+    method.restore(model, spec.method.options, adapter)
+    model.network = model.network.merge_and_unload()
+    model.gate.move_to(model.network.get_output_embeddings())
+    return model
+
+
+def tokenizer_of(spec: RunSpec, folder: RunFolder, say: Say) -> Any:
+    """The tokenizer that the run had."""
+    from fairtune.models.load import load_tokenizer
+    from fairtune.models.opening import open_tokenizer
+
+    saved = saved_by(spec, folder)
+    if saved is not None and is_whole(spec):
+        return load_tokenizer(saved, spec.model.trust_remote_code)
+    return open_tokenizer(spec.model, fetch(spec.model, say), _training_texts(spec))
+
+
+def _training_texts(spec: RunSpec) -> Iterator[str]:
+    """Read only for a tokenizer that was made from them."""
+    for example in load_splits(spec.task.task, Path(spec.task.root)).train:
+        for message in example.messages:
+            yield message.content
+
+
+def is_whole(spec: RunSpec) -> bool:
+    """Whether the run saved a model that needs no base."""
+    return METHODS[spec.method.name].acting(spec.method.options).artifact == WHOLE
+
+
+def adapter_of(spec: RunSpec, folder: RunFolder) -> Path | None:
+    """What a run saved, if that is to be put on its base; None where the model is whole, or untouched.
+
+    Raises:
+        RecordError: it is gone.
+    """
+    return None if is_whole(spec) else saved_by(spec, folder)
+
+
+def saved_by(spec: RunSpec, folder: RunFolder) -> Path | None:
+    """Where the run left what it trained; None where it trained nothing.
+
+    Raises:
+        RecordError: it is gone.
+    """
+    name = METHODS[spec.method.name].acting(spec.method.options).artifact
+    if name is None:
+        return None
+    if not (folder.path / name).is_dir():
+        raise RecordError(
+            f"run {folder.path}: what it trained ({name}/) is gone; move the folder away and run it again"
+        )
+    return folder.path / name
