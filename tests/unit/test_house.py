@@ -128,11 +128,3 @@ def test_every_dependency_carries_its_reason():
     start = lines.index("dependencies = [")
     entries = lines[start + 1 : lines.index("]", start)]
     assert all("# " in line for line in entries), [line for line in entries if "# " not in line]
-
-
-def test_every_method_keeps_the_protocol():
-    for name, method in METHODS.items():
-        assert method.name == name
-        assert method.summary
-        assert (method.learning_rate is None) == (not method.trains)
-        assert (method.learning_rate_reason is None) == (not method.trains)
