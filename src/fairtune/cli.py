@@ -151,24 +151,25 @@ def report(
 
 
 @app.command()
-def methods(as_json: AsJson = False) -> None:
-    """List the ways to adapt a model."""
-    from fairtune.methods import METHODS
+def methods(
+    as_json: AsJson = False,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Try each on this machine's devices, with a tiny model: half a minute.")
+    ] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="As the table of the documentation.")] = False,
+) -> None:
+    """List the ways to adapt a model: what is trained, at what cost, where it runs."""
+    from fairtune.report.methods_table import markdown_table, method_rows
 
-    rows = [
-        {
-            "name": method.name,
-            "trains": method.summary,
-            "parameters": method.formula,
-            "learning_rate": method.learning_rate,
-            "why": method.learning_rate_reason,
-            "options": sorted(method.options.model_fields),
-            "devices": list(method.devices),
-            "precisions": list(method.precisions),
-            "paper": method.paper,
-        }
-        for method in METHODS.values()
-    ]
+    if as_markdown:
+        typer.echo(markdown_table(), nl=False)
+        return
+    rows = method_rows(full=as_json)
+    if probe:
+        from fairtune.execute import probe_methods
+
+        for row, found in zip(rows, probe_methods(), strict=True):
+            row["probed"] = found if as_json else ", ".join(f"{where}: {why or 'runs'}" for where, why in found.items())
     _print_rows(rows, as_json)
 
 

@@ -2,6 +2,7 @@
 
 from fairtune.execute.display import LiveWatcher, PlainWatcher, run_name
 from fairtune.execute.engine import State, Watcher, run_study, state_of
+from fairtune.execute.probing import probe_methods
 from fairtune.execute.request import Request, read_request, vocabulary
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "Request",
     "State",
     "Watcher",
+    "probe_methods",
     "read_request",
     "run_name",
     "run_study",
