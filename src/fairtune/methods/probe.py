@@ -60,9 +60,11 @@ def _tiny(folder: Path, device: torch.device, precision: Precision, method: Meth
     """A random Llama of two layers, saved and loaded as any model is."""
     from tokenizers import Tokenizer, models
     from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
+    from transformers.utils import logging
 
     from fairtune.models.load import load_model
 
+    logging.disable_progress_bar()
     config = LlamaConfig(
         vocab_size=16,
         hidden_size=_WIDTH,

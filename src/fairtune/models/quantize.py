@@ -60,15 +60,16 @@ def parameter_count(parameter: torch.nn.Parameter) -> int:
 
 def weight_bytes(network: torch.nn.Module) -> int:
     """Bytes of all weights, with what a quantised one needs to be read."""
-    return sum(_bytes(parameter) for parameter in network.parameters())
+    # By address: tables that several layers share lie in memory once.
+    found = {tensor.data_ptr(): tensor.nbytes for weight in network.parameters() for tensor in _tensors(weight)}
+    return sum(found.values())
 
 
-def _bytes(parameter: torch.nn.Parameter) -> int:
+def _tensors(parameter: torch.nn.Parameter) -> list[torch.Tensor]:
     tensors = [parameter.data]
     state = getattr(parameter, "quant_state", None)
     while state is not None:
         tensors += [state.absmax, state.code]
         state = state.state2 if getattr(state, "nested", False) else None
     scales = getattr(parameter, "SCB", None)
-    tensors += [] if scales is None else [scales]
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    return tensors if scales is None else [*tensors, scales]

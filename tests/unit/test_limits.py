@@ -1,0 +1,174 @@
+"""What cannot be run is told when the study is read; what a user wrote is understood."""
+
+import sys
+
+import pytest
+import torch
+
+from fairtune.errors import SpecError
+from fairtune.execute import read_request
+from fairtune.methods import METHODS
+from fairtune.methods.probe import probe
+from fairtune.methods.targets import resolve
+from fairtune.report.methods_table import markdown_pages, markdown_table
+from tests import tiny
+from tests.cli.command import study
+from tests.unit.test_house import ROOT
+
+
+def told(folder, model, **changes):
+    with pytest.raises(SpecError) as found:
+        read_request(study(folder, model, **changes))
+    return str(found.value)
+
+
+def test_prefix_tuning_with_recomputed_activations_is_refused_with_the_reason(tmp_path, llama):
+    text = told(tmp_path, llama, methods=["base", "lora", "prefix"], training={"gradient_checkpointing": True})
+    assert "prefix" in text
+    assert "key-value cache" in text
+    assert "lora" not in text.replace("methods: prefix", "")
+
+
+def test_a_method_may_switch_it_off_for_itself(tmp_path, llama):
+    path = study(
+        tmp_path,
+        llama,
+        methods=["lora", {"prefix": {"gradient_checkpointing": False}}],
+        training={"gradient_checkpointing": True},
+    )
+    assert [spec.training.gradient_checkpointing for spec in read_request(path).specs] == [True, False]
+
+
+@pytest.mark.parametrize("method", ["qlora", "qdora", {"distill": {"teacher": {"run": "full"}, "student": "qlora"}}])
+def test_quantised_bases_are_refused_where_there_are_no_kernels(tmp_path, llama, method):
+    text = told(tmp_path, llama, methods=["full", method], budget={"device": "mps"})
+    assert "does not run on mps" in text
+    assert "budget.device can be cpu, cuda" in text
+
+
+def test_a_paged_optimizer_needs_a_gpu(tmp_path, llama):
+    text = told(tmp_path, llama, training={"optimizer": "paged_adamw_8bit"})
+    assert "paged_adamw_8bit is not there on cpu; budget.device can be cuda" in text
+    read_request(study(tmp_path, llama, training={"optimizer": "adamw_8bit"}))
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="auto may be mps there")
+def test_the_usual_device_needs_no_torch_to_be_judged(tmp_path, llama, monkeypatch):
+    monkeypatch.setattr("fairtune.models.device.choose_device", lambda asked: pytest.fail("torch was asked"))
+    read_request(study(tmp_path, llama, methods=["qlora"], budget={"device": "auto"}))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"type": "lokrr"}, "unknown type 'lokrr'; did you mean 'lokr'?"),
+        ({"type": "lokr", "rr": 8}, "'rr' is no key of LoKrConfig; did you mean 'r'?"),
+        ({"r": 8}, "peft.type: is required and missing"),
+    ],
+)
+def test_a_method_of_peft_is_checked_by_its_own_configuration(tmp_path, llama, options, words):
+    assert words in told(tmp_path, llama, methods=[{"peft": options}])
+
+
+def test_a_list_is_one_value_for_a_method_of_peft(tmp_path, llama):
+    entry = {"peft": {"type": "loha", "r": 4, "target_modules": ["q_proj", "v_proj"], "learning_rate": [1e-3, 1e-2]}}
+    specs = read_request(study(tmp_path, llama, methods=[entry])).specs
+    assert [spec.training.learning_rate for spec in specs] == [1e-3, 1e-2]
+    assert all(spec.method.options["target_modules"] == ["q_proj", "v_proj"] for spec in specs)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"adalora": {"rank": 8, "initial_rank": 4}}, "ranks only shrink"),
+        ({"freeze": {"last_layers": 1, "modules": ["mlp"]}}, "not both"),
+        ({"ia3": {"targets": ["k_proj"]}}, "give targets and feedforward together"),
+        ({"qlora": {"code": "nf5"}}, "did you mean 'nf4'?"),
+        ({"lora": {"models": ["nobody"]}}, "no model is called 'nobody'"),
+    ],
+)
+def test_options_that_contradict_each_other_are_told(tmp_path, llama, options, words):
+    assert words in told(tmp_path, llama, methods=[options])
+
+
+def test_a_method_can_be_limited_to_some_models(tmp_path, llama):
+    models = [{"source": str(llama), "name": "a"}, {"source": str(llama), "name": "b", "first_layers": 1}]
+    entry = {"lora": {"models": "b", "rank": [2, 4]}}
+    specs = read_request(study(tmp_path, llama, models=models, methods=["base", entry])).specs
+    assert [(spec.model.name, spec.method.label) for spec in specs] == [
+        ("a", "base"),
+        ("b", "base"),
+        ("b", "lora rank=2"),
+        ("b", "lora rank=4"),
+    ]
+    assert len({spec.run_id for spec in specs}) == 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted", "names"),
+    [
+        ("llama", "attention", ["q_proj", "k_proj", "v_proj", "o_proj"]),
+        ("llama", "mlp", ["gate_proj", "up_proj", "down_proj"]),
+        ("gpt2", "attention", ["c_attn", "attn.c_proj"]),
+        ("gpt2", "mlp", ["c_fc", "mlp.c_proj"]),
+        ("gpt2", "all-linear", ["c_attn", "attn.c_proj", "c_fc", "mlp.c_proj"]),
+        ("llama", "lm_head", ["lm_head"]),
+    ],
+)
+def test_targets_are_the_shortest_names_that_mean_those_layers(tmp_path, kind, wanted, names):
+    network = tiny.language_model(tiny.save_model(tmp_path, kind)).network
+    assert resolve(network, wanted) == names
+
+
+def test_fewer_layers_are_the_first_of_the_model(tmp_path, llama):
+    from fairtune.models.load import load_model, load_tokenizer
+
+    def load(count):
+        return load_model(llama, load_tokenizer(llama, False), "fp32", torch.device("cpu"), False, 64, None, count)
+
+    whole, half = load(None).network, load(1).network
+    tokens = torch.arange(20)[None]
+    with torch.no_grad():
+        inner = whole.model(input_ids=tokens, output_hidden_states=True).hidden_states[1]
+        expected = whole.lm_head(whole.model.norm(inner))
+        assert torch.allclose(half(input_ids=tokens).logits, expected, atol=1e-5)
+    with pytest.raises(Exception, match="first_layers is 3, and the model has 2 layers"):
+        load(3)
+
+
+def test_a_quantised_base_is_counted_whole_and_weighed_small(tmp_path):
+    from fairtune.models.quantize import parameter_count, weight_bytes
+
+    folder = tiny.save_model(tmp_path)
+    plain = tiny.language_model(folder).network
+    small = tiny.tuned(folder, "qlora", {"rank": 1}).model.network.get_base_model()
+    linear = [p for name, p in plain.named_parameters() if name.endswith("proj.weight")]
+    count = sum(parameter_count(p) for name, p in small.named_parameters() if "lora_" not in name)
+    assert count == sum(p.numel() for p in plain.parameters())
+    saved = (
+        weight_bytes(plain)
+        - weight_bytes(small)
+        + sum(p.numel() * 4 for name, p in small.named_parameters() if "lora_" in name)
+    )
+    # Four bits for 32, and scales; layers as small as these have tables nearly as large as themselves.
+    assert 0.6 < saved / sum(p.numel() * 4 for p in linear) < 7 / 8
+
+
+def test_a_method_that_does_not_run_says_why():
+    import dataclasses
+
+    def broken(model, options, course):
+        raise RuntimeError("no kernel for this\nand more")
+
+    cpu = torch.device("cpu")
+    assert probe(METHODS["lora"], cpu, "fp32") is None
+    assert probe(dataclasses.replace(METHODS["lora"], attach=broken), cpu, "fp32") == "RuntimeError: no kernel for this"
+    frozen = dataclasses.replace(METHODS["full"], attach=METHODS["base"].attach)
+    assert probe(frozen, cpu, "fp32") is not None
+
+
+def test_readme_and_documentation_list_the_methods_of_the_table():
+    assert markdown_table() in (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert markdown_table() in page
+    assert markdown_pages() in page
