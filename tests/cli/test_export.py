@@ -39,6 +39,12 @@ def at(folder, method, name):
     return folder / "runs" / "small" / run_of(folder, method) / "export" / name
 
 
+def copied(folder, method, target):
+    """A run's folder, without exports, for tests that damage it."""
+    source = folder / "runs" / "small" / run_of(folder, method)
+    return shutil.copytree(source, target, ignore=shutil.ignore_patterns("export"))
+
+
 def test_a_merged_export_is_the_run_to_rounding_and_says_so(finished):
     parity = exported(finished, "lora", "merged")
     assert parity == json.loads((at(finished, "lora", "merged") / "parity.json").read_text())
@@ -141,8 +147,7 @@ def test_what_cannot_be_exported_is_refused_with_its_reason(finished, tmp_path):
 
 
 def test_a_run_that_failed_or_lost_its_files_is_refused(finished, tmp_path):
-    folder = tmp_path / "run"
-    shutil.copytree(finished / "runs" / "small" / run_of(finished, "lora"), folder)
+    folder = copied(finished, "lora", tmp_path / "run")
     shutil.rmtree(folder / "adapter")
     result = fairtune("export", folder, "--to", "merged", cwd=tmp_path)
     assert result.returncode == 2
@@ -156,8 +161,7 @@ def test_a_run_that_failed_or_lost_its_files_is_refused(finished, tmp_path):
 
 
 def test_an_adapter_that_is_no_change_of_weights_is_not_merged(finished, tmp_path):
-    folder = tmp_path / "run"
-    shutil.copytree(finished / "runs" / "small" / run_of(finished, "lora"), folder)
+    folder = copied(finished, "lora", tmp_path / "run")
     described = {"peft_type": "PROMPT_TUNING", "task_type": "CAUSAL_LM", "num_virtual_tokens": 2}
     (folder / "adapter" / "adapter_config.json").write_text(json.dumps(described))
     for form in ("merged", "gguf"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,6 @@ def opened(file: Path, context: int) -> Iterator[Any]:
         model_path=str(file),
         n_ctx=context,
         n_batch=context,
-        n_threads=os.cpu_count(),
         n_gpu_layers=0,
         verbose=False,
     )

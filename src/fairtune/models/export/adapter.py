@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairtune.errors import ModelError
-from fairtune.models.export.merging import require_peft
+from fairtune.models.export.merging import require_adapter
 from fairtune.models.export.protocol import Finished
 
 if TYPE_CHECKING:
@@ -44,13 +44,13 @@ class Adapter:
     types: tuple[str, ...] = ()
 
     def require(self, run: Finished) -> None:
-        """A run must have an adapter, and PEFT must know it."""
+        """A run must have an adapter."""
         if run.adapter is None:
             raise ModelError(
                 f"run {run.spec.run_id} ({run.spec.method.label}) has no adapter: its model is whole; use --to merged "
                 "or --to gguf"
             )
-        require_peft(run)
+        require_adapter(run)
 
     def write(self, run: Finished, folder: Path, type_name: str) -> tuple[str, ...]:
         """Copies the adapter, and writes the base's name instead of the place where this machine keeps it."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 from fairtune.errors import ModelError
 from fairtune.models.export.protocol import Finished
+
+_CONFIG = "adapter_config.json"
 
 
 def require_mergeable(run: Finished) -> None:
@@ -14,7 +18,12 @@ def require_mergeable(run: Finished) -> None:
     """
     if run.adapter is None:
         return
-    require_peft(run)
+    require_adapter(run)
+    if "peft_type" not in json.loads((run.adapter / _CONFIG).read_text(encoding="utf-8")):
+        raise ModelError(
+            f"run {run.spec.run_id} ({run.spec.method.label}): what it trained is no change of weights, so it cannot be "
+            "merged into them; use --to adapter"
+        )
     from peft import PeftConfig
     from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
 
@@ -26,14 +35,14 @@ def require_mergeable(run: Finished) -> None:
         )
 
 
-def require_peft(run: Finished) -> None:
-    """Looks whether PEFT can read what the run saved.
+def require_adapter(run: Finished) -> None:
+    """Looks whether what the run saved is there.
 
     Raises:
-        ModelError: it has another layout, or is gone.
+        ModelError: it is gone.
     """
-    if run.adapter is not None and not (run.adapter / "adapter_config.json").is_file():
+    if run.adapter is not None and not (run.adapter / _CONFIG).is_file():
         raise ModelError(
-            f"run {run.spec.run_id} ({run.spec.method.label}): {run.adapter} has no adapter_config.json. Either the "
-            "file was removed, or the adapter is of a kind that only fairtune can load, with no form to export it in"
+            f"run {run.spec.run_id} ({run.spec.method.label}): {run.adapter} has no {_CONFIG}; it was removed. Move the "
+            "run's folder away and run its study again"
         )
