@@ -213,3 +213,19 @@ def test_prompt_tuning_can_begin_as_words(llama):
     words = tuned.model.network.get_input_embeddings().weight[(ids * 5)[:5]]
     assert torch.equal(tuned.model.network.prompt_encoder["default"].embedding.weight, words)
     assert METHODS["prompt"].formula
+
+
+def test_adalora_saves_the_ranks_of_the_epoch_that_is_kept(llama, tmp_path):
+    """Validation chooses an epoch before the pruning here: the later pattern must not cut its weights."""
+    from fairtune.train.loop import train
+    from tests.contract.cases import RECIPE, logits
+
+    options = {"rank": 1, "initial_rank": 4}
+    tuned = tiny.attach(tiny.language_model(llama), "adalora", options, updates=18)
+    recipe = RECIPE.model_copy(update={"epochs": 6, "learning_rate": 0.1})
+    result = train(tuned, tiny.encoded(12), tiny.encoded(3, seed=9), recipe, 0, tmp_path / "best", lambda update: None)
+    assert result.best_epoch is not None
+    assert result.best_epoch < 5
+    tuned.save(tmp_path / "saved")
+    again = METHODS["adalora"].restore(tiny.language_model(llama), options, tmp_path / "saved")
+    assert torch.allclose(logits(again.model), logits(tuned.model), atol=1e-4)

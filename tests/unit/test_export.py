@@ -153,7 +153,7 @@ def test_the_stretched_context_of_llama_3_becomes_frequency_factors():
     ("made", "words"),
     [
         (lambda: tiny.config("gpt2"), "knows the families llama, mistral"),
-        (lambda: config("gemma3", query_pre_attn_scalar=16), "cannot say query_pre_attn_scalar=16"),
+        (lambda: config("gemma3", query_pre_attn_scalar=32), "cannot say query_pre_attn_scalar=32"),
         (lambda: config("gemma3", final_logit_softcapping=30.0), "cannot say final_logit_softcapping"),
         (lambda: config("llama", hidden_act="gelu"), "the activation gelu"),
         (

@@ -18,7 +18,7 @@ from fairtune.evaluate.parity import LogitFile, Seen, observe
 from fairtune.execute.find import Asked, finished
 from fairtune.execute.origin import utc_now
 from fairtune.execute.restore import adapter_of, is_whole, merged_run, restore_run, saved_by, tokenizer_of
-from fairtune.methods import Tuned
+from fairtune.methods import METHODS, Tuned
 from fairtune.models import fetch
 from fairtune.models.device import choose_device
 from fairtune.models.export import Finished
@@ -64,6 +64,7 @@ def export_run(folder: RunFolder, asked: Asked, say: Say) -> Parity:
         adapter_of(spec, folder),
         lambda: merged_run(spec, folder, items.longest, say),
         lambda adapter, device: restore_run(spec, folder, device, items.longest, say, adapter).model,
+        _code_of(spec),
         items.longest,
     )
     asked.format.require(run)
@@ -78,6 +79,11 @@ def export_run(folder: RunFolder, asked: Asked, say: Say) -> Parity:
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return parity
+
+
+def _code_of(spec: RunSpec) -> str | None:
+    found = METHODS[spec.method.name].quantization(spec.method.options, spec.precision)
+    return None if found is None else found.code
 
 
 def _described_in(spec: RunSpec, folder: RunFolder, say: Say) -> Path:

@@ -8,6 +8,7 @@ Q orthogonal (equation 4). PEFT underneath.
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,6 +68,14 @@ class AdaloraTuned(PeftTuned):
     def updated(self, done: int) -> None:
         """Weighs the singular values by this update's gradients, and zeroes the least."""
         self.model.network.base_model.update_and_allocate(done)
+
+    def kept(self) -> Any:
+        """Which singular values are left: saving drops the others."""
+        return copy.deepcopy(self.model.network.peft_config["default"].rank_pattern)
+
+    def put_back(self, kept: Any) -> None:
+        """Of an epoch before the last pruning, more are left."""
+        self.model.network.peft_config["default"].rank_pattern = kept
 
     def save(self, folder: Path) -> None:
         """PEFT's layout; ranks that were pruned are not written."""

@@ -64,6 +64,13 @@ class Tuned:
     def updated(self, done: int) -> None:
         """Called after update ``done`` (from 1), while its gradients are still there."""
 
+    def kept(self) -> Any:
+        """What belongs to the trained weights of this moment and is no weight; put back with them."""
+        return None
+
+    def put_back(self, kept: Any) -> None:
+        """Undoes what happened to it since :meth:`kept`."""
+
     def merge(self) -> None:
         """Makes what was trained part of the base's weights; twice is once."""
 

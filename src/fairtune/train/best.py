@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
 from fairtune.errors import DivergedError
+from fairtune.methods import Tuned
 
 
 class BestWeights:
     """Trainable weights of the epoch with the lowest validation loss so far."""
 
-    def __init__(self, network: torch.nn.Module, file: Path) -> None:
+    def __init__(self, tuned: Tuned, file: Path) -> None:
         self.file = file
-        self._trainable = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        self._tuned = tuned
+        self._trainable = {name: p for name, p in tuned.model.network.named_parameters() if p.requires_grad}
+        self._kept: Any = None
         self.losses: list[float] = []
         self.epoch: int | None = None
 
@@ -38,6 +42,7 @@ class BestWeights:
             if write:
                 weights = {name: weight.detach().contiguous() for name, weight in self._trainable.items()}
                 save_file(weights, self.file)
+                self._kept = self._tuned.kept()
 
     def restore(self) -> None:
         """Puts the best epoch's weights back, unless they are the last epoch's anyway."""
@@ -46,4 +51,5 @@ class BestWeights:
             with torch.no_grad():
                 for name, weights in self._trainable.items():
                     weights.copy_(kept[name])
+            self._tuned.put_back(self._kept)
         self.file.unlink(missing_ok=True)

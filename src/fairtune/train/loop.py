@@ -77,10 +77,12 @@ def train(
     model = tuned.model
     trainable = [(name, p) for name, p in model.network.named_parameters() if p.requires_grad]
     optimizer = MasterAdamW([(p, tuned.rate_factor(name)) for name, p in trainable], training)
-    best = BestWeights(model.network, scratch)
+    best = BestWeights(tuned, scratch)
     result = TrainingResult()
     try:
-        _recompute_activations(model, training.gradient_checkpointing)
+        if training.gradient_checkpointing:
+            # Keeps only the input of each layer for the backward pass (Chen et al. 2016).
+            model.network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         total = training.total_updates(len(examples))
         done = 0
         for epoch in itertools.count():
@@ -92,20 +94,12 @@ def train(
             best.restore()
             result.best_epoch = best.epoch
     finally:
-        _recompute_activations(model, False)
+        if training.gradient_checkpointing:
+            model.network.gradient_checkpointing_disable()
         optimizer.close()
         scratch.unlink(missing_ok=True)
     result.validation_losses = tuple(best.losses)
     return result
-
-
-def _recompute_activations(model: LanguageModel, wanted: bool) -> None:
-    """Keeps only the input of each layer for the backward pass (Chen et al. 2016), or everything again."""
-    network = model.network
-    if wanted:
-        network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    elif getattr(network, "is_gradient_checkpointing", False):
-        network.gradient_checkpointing_disable()
 
 
 def _epoch(

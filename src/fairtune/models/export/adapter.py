@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 _README = """# {run}
 
-An adapter for **{source}**{revision}: {label}, {precision}, seed {seed}. Put it on the same weights:
+An adapter for **{source}**{revision}: {label}, {precision}, seed {seed}. {how}
+
+The tokenizer and its chat template are the base's. {remark}
+"""
+
+_PEFT = """Put it on the same weights:
 
 ```python
 from peft import PeftModel
@@ -26,10 +31,12 @@ from transformers import AutoModelForCausalLM
 
 base = AutoModelForCausalLM.from_pretrained({source!r}{argument})
 model = PeftModel.from_pretrained(base, "path/to/this/folder")
-```
+```"""
 
-The tokenizer and its chat template are the base's. {remark}
-"""
+_OWN = (
+    "PEFT has no such method: adapter_config.json and adapter_model.safetensors are of fairtune's own layout, the weights by "
+    "the names that they have in the network."
+)
 
 _CONVERT = (
     "transformers does not load that name as it stands: give it the GGUF file with `gguf_file=`, or a folder that the "
@@ -60,7 +67,7 @@ class Adapter:
         described = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
         described.update(base_model_name_or_path=run.spec.model.source, revision=run.spec.model.revision)
         (folder / "adapter_config.json").write_text(json.dumps(described, indent=2, sort_keys=True) + "\n", "utf-8")
-        (folder / "README.md").write_text(_readme(run), encoding="utf-8")
+        (folder / "README.md").write_text(_readme(run, "peft_type" in described), encoding="utf-8")
         return _remarks(run)
 
     def load(self, run: Finished, folder: Path, device: torch.device) -> tuple[LanguageModel, tuple[str, ...]]:
@@ -79,15 +86,30 @@ def _loadable(run: Finished) -> bool:
     return run.spec.model.kind == "hub" or Path(run.spec.model.source).is_dir()
 
 
-def _readme(run: Finished) -> str:
+def _readme(run: Finished, is_peft: bool) -> str:
     model = run.spec.model
+    argument = f", revision={model.revision!r}" if model.revision else ""
     return _README.format(
         run=run.spec.run_id,
         source=model.source,
         revision=f" at revision `{model.revision}`" if model.revision else "",
-        argument=f", revision={model.revision!r}" if model.revision else "",
+        how=_PEFT.format(source=model.source, argument=argument) if is_peft else _OWN,
         label=run.spec.method.label,
         precision=run.spec.precision,
         seed=run.spec.seed,
-        remark="" if _loadable(run) else _CONVERT,
+        remark=" ".join(_conditions(run)),
     )
+
+
+def _conditions(run: Finished) -> list[str]:
+    """What else of the base must be as it was."""
+    first, code = run.spec.model.first_layers, run.code
+    return [
+        *([] if _loadable(run) else [_CONVERT]),
+        *([f"It is for the first {first} layers of the base alone."] if first else []),
+        *(
+            [f"It was trained over the base in {code} (bitsandbytes); over others it answers otherwise."]
+            if code
+            else []
+        ),
+    ]

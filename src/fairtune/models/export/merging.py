@@ -21,8 +21,8 @@ def require_mergeable(run: Finished) -> None:
     require_adapter(run)
     if "peft_type" not in json.loads((run.adapter / _CONFIG).read_text(encoding="utf-8")):
         raise ModelError(
-            f"run {run.spec.run_id} ({run.spec.method.label}): what it trained is no change of weights, so it cannot be "
-            "merged into them; use --to adapter"
+            f"run {run.spec.run_id} ({run.spec.method.label}): what it trained is no change of weights, so it cannot "
+            "be merged into them; use --to adapter"
         )
     from peft import PeftConfig
     from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
@@ -43,6 +43,6 @@ def require_adapter(run: Finished) -> None:
     """
     if run.adapter is not None and not (run.adapter / _CONFIG).is_file():
         raise ModelError(
-            f"run {run.spec.run_id} ({run.spec.method.label}): {run.adapter} has no {_CONFIG}; it was removed. Move the "
-            "run's folder away and run its study again"
+            f"run {run.spec.run_id} ({run.spec.method.label}): {run.adapter} has no {_CONFIG}; it was removed. Move "
+            "the run's folder away and run its study again"
         )

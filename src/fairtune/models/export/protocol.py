@@ -28,6 +28,8 @@ class Finished:
     """The run's model in fp32, on the CPU, an adapter merged into it."""
     opened: Callable[[Path, torch.device], LanguageModel]
     """The run's model with the adapter that lies in a folder."""
+    code: str | None
+    """In which code the base was quantised; None where it was not."""
     longest: int
     """Tokens of the longest example of the task; decides how attention is computed."""
 
