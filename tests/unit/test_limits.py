@@ -146,8 +146,8 @@ def test_a_quantised_base_is_counted_whole_and_weighed_small(tmp_path):
     count = sum(parameter_count(p) for name, p in small.named_parameters() if "lora_" not in name)
     assert count == sum(p.numel() for p in plain.parameters())
     saved = (
-        weight_bytes(plain)
-        - weight_bytes(small)
+        weight_bytes(plain.parameters())
+        - weight_bytes(small.parameters())
         + sum(p.numel() * 4 for name, p in small.named_parameters() if "lora_" in name)
     )
     # Four bits for 32, and scales; layers as small as these have tables nearly as large as themselves.

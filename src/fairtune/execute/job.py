@@ -246,8 +246,10 @@ def _needs(spec: RunSpec, what: str) -> bool:
 
 def _count(network: torch.nn.Module) -> Parameters:
     parameters = list(network.parameters())
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
     return Parameters(
         total=sum(parameter_count(parameter) for parameter in parameters),
-        trainable=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
-        weight_bytes=weight_bytes(network),
+        trainable=sum(parameter.numel() for parameter in trainable),
+        weight_bytes=weight_bytes(parameters),
+        trainable_bytes=weight_bytes(trainable),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -58,10 +59,10 @@ def parameter_count(parameter: torch.nn.Parameter) -> int:
     return parameter.numel() if state is None else int(torch.Size(state.shape).numel())
 
 
-def weight_bytes(network: torch.nn.Module) -> int:
-    """Bytes of all weights, with what a quantised one needs to be read."""
+def weight_bytes(parameters: Iterable[torch.nn.Parameter]) -> int:
+    """Bytes of weights, with what a quantised one needs to be read."""
     # By address: tables that several layers share lie in memory once.
-    found = {tensor.data_ptr(): tensor.nbytes for weight in network.parameters() for tensor in _tensors(weight)}
+    found = {tensor.data_ptr(): tensor.nbytes for weight in parameters for tensor in _tensors(weight)}
     return sum(found.values())
 
 

@@ -79,6 +79,7 @@ class Parameters(Part):
     weight_bytes: int | None = Field(
         default=None, description="of all weights as they lie in memory, scales of quantised ones included"
     )
+    trainable_bytes: int | None = Field(default=None, description="of these, what is trained")
 
 
 class Plan(Part):

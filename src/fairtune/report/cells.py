@@ -122,6 +122,7 @@ def _cost(report: Report) -> TextTable:
         "method",
         "seed",
         "trainable",
+        "weights",
         "train time",
         "tokens/s",
         "peak train",
@@ -136,14 +137,30 @@ def _cost(report: Report) -> TextTable:
 def _costs(row: Row) -> list[str]:
     trainable = row.average(lambda record: record.parameters.trainable if record.parameters else None)
     speed = row.average(lambda record: record.throughput.train_tokens_per_second)
-    seconds = row.average(lambda record: record.phases["train"].seconds if "train" in record.phases else None)
     return [
         format_count(None if trainable is None else round(trainable)),
-        format_seconds(seconds),
+        _weights(row),
+        _training_time(row),
         "–" if speed is None else f"{speed:.0f}",
         *(format_bytes(_peak(row, phase)) for phase in _MEASURED),
         format_bytes(_predicted(row)),
     ]
+
+
+def _weights(row: Row) -> str:
+    """Of the model as it lies in memory: what is frozen, and what is trained."""
+    every = row.average(lambda record: record.parameters.weight_bytes if record.parameters else None)
+    trained = row.average(lambda record: record.parameters.trainable_bytes if record.parameters else None)
+    if every is None or not trained or trained == every:
+        return format_bytes(None if every is None else round(every))
+    return f"{format_bytes(round(every - trained))} + {format_bytes(round(trained))}"
+
+
+def _training_time(row: Row) -> str:
+    """Of the updates and validation; and besides, of a teacher that was heard for it (none, if another run had)."""
+    train = row.average(lambda record: record.phases["train"].seconds if "train" in record.phases else None)
+    teach = row.average(lambda record: record.phases["teach"].seconds if "teach" in record.phases else None)
+    return format_seconds(train) if teach is None else f"{format_seconds(train)} + {format_seconds(teach)} teacher"
 
 
 def _peak(row: Row, phase: Phase) -> int | None:

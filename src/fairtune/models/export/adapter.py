@@ -34,8 +34,8 @@ model = PeftModel.from_pretrained(base, "path/to/this/folder")
 ```"""
 
 _OWN = (
-    "PEFT has no such method: adapter_config.json and adapter_model.safetensors are of fairtune's own layout, the weights by "
-    "the names that they have in the network."
+    "PEFT has no such method: adapter_config.json and adapter_model.safetensors are of fairtune's own layout, the "
+    "weights by the names that they have in the network."
 )
 
 _CONVERT = (
