@@ -125,3 +125,16 @@ def test_adapters_are_fp32_over_a_bf16_base(llama, tmp_path):
     kinds = {weight.dtype for name, weight in model.network.named_parameters() if weight.requires_grad}
     assert kinds == {torch.float32}
     assert {weight.dtype for weight in model.network.parameters() if not weight.requires_grad} == {torch.bfloat16}
+
+
+def test_recomputing_activations_runs_the_inner_layers_twice(llama, tmp_path):
+    calls = {}
+    for wanted in (False, True):
+        tuned = tiny.tuned(llama, "lora", {"rank": 2})
+        seen = calls[wanted] = []
+        layer = tuned.model.network.get_base_model().model.layers[0].mlp
+        layer.register_forward_hook(lambda module, inputs, output, seen=seen: seen.append(module.training))
+        recipe = RECIPE.model_copy(update={"gradient_checkpointing": wanted})
+        train(tuned, tiny.encoded(16), tiny.encoded(5), recipe, 0, tmp_path / "best", lambda update: None)
+    assert sum(calls[True]) == 2 * sum(calls[False])  # in training; validation keeps nothing to recompute
+    assert calls[True].count(False) == calls[False].count(False)

@@ -15,7 +15,7 @@ from fairtune.study.spec import MethodChoice, Strict, Training
 from fairtune.study.vocabulary import MethodWords, Vocabulary
 
 # Any method may be limited to some of the models.
-_MODELS = "models"
+MODELS = "models"
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ def _parse_entry(
     wrong = _wrong_keys(raw, words, path)
     if wrong:
         return [], wrong
-    models = raw.get(_MODELS)
+    models = raw.get(MODELS)
     chosen = None if models is None else tuple(models) if isinstance(models, list) else (str(models),)
     candidates: list[Candidate] = []
     problems: dict[Problem, None] = {}
-    for options in _expand({key: value for key, value in raw.items() if key != _MODELS}, words):
+    for options in _expand({key: value for key, value in raw.items() if key != MODELS}, words):
         try:
             candidates.append(replace(_candidate(name, options, words, training), models=chosen))
         except _WrongOptionError as found:
@@ -68,7 +68,7 @@ def _parse_entry(
 
 
 def _wrong_keys(raw: Mapping[str, Any], words: MethodWords, path: str) -> list[Problem]:
-    allowed = {*words.options.model_fields, *(Training.model_fields if words.trains else ()), _MODELS}
+    allowed = {*words.options.model_fields, *(Training.model_fields if words.trains else ()), MODELS}
     unknown = [] if words.open else [key for key in raw if key not in allowed]
     return [Problem(f"{path}.{key}", f"unknown; {suggest(str(key), allowed)}") for key in unknown] + [
         Problem(f"{path}.{key}", "is an empty list; give values, or leave it out") for key in raw if raw[key] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fairtune.study.grid import MODELS
 from fairtune.study.spec import Study, Training
 from fairtune.study.vocabulary import MethodWords, Vocabulary
 
@@ -40,8 +41,8 @@ def _method_items(vocabulary: Vocabulary, definitions: dict[str, Any]) -> dict[s
     for name, words in sorted(vocabulary.methods.items()):
         body = {
             "type": ["object", "null"],
-            "additionalProperties": False,
-            "properties": _options(words, definitions),
+            "additionalProperties": words.open,
+            "properties": {**_options(words, definitions), MODELS: _one_or_many({"type": "string"})},
         }
         branches.append(
             {"type": "object", "additionalProperties": False, "required": [name], "properties": {name: body}}
