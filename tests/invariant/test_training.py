@@ -133,7 +133,7 @@ def test_recomputing_activations_runs_the_inner_layers_twice(llama, tmp_path):
         tuned = tiny.tuned(llama, "lora", {"rank": 2})
         seen = calls[wanted] = []
         layer = tuned.model.network.get_base_model().model.layers[0].mlp
-        layer.register_forward_hook(lambda module, inputs, output, seen=seen: seen.append(module.training))
+        layer.register_forward_pre_hook(lambda module, inputs, seen=seen: seen.append(module.training))
         recipe = RECIPE.model_copy(update={"gradient_checkpointing": wanted})
         train(tuned, tiny.encoded(16), tiny.encoded(5), recipe, 0, tmp_path / "best", lambda update: None)
     assert sum(calls[True]) == 2 * sum(calls[False])  # in training; validation keeps nothing to recompute
