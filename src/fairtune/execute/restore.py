@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairtune.data import load_splits
-from fairtune.errors import RecordError
+from fairtune.errors import ModelError, RecordError
 from fairtune.methods import METHODS, Tuned
 from fairtune.models import fetch
 from fairtune.models.sources import Say
@@ -63,7 +63,11 @@ def merged_run(spec: RunSpec, folder: RunFolder, longest: int, say: Say) -> Lang
     """The run's model as one plain network in fp32, on the CPU.
 
     An adapter is merged in fp32 whatever the run's precision: a bf16 weight would swallow any update below 2**-9
-    of itself. A quantised base is de-quantised first: that is what the adapter was trained on.
+    of itself. A quantised base is de-quantised first: NF4 and FP4 compute with just these weights; int8 rounds the
+    activations too, which no plain weight can say.
+
+    Raises:
+        ModelError: the adapter lies on a weight that is two layers at once.
     """
     import torch
 
@@ -79,9 +83,12 @@ def merged_run(spec: RunSpec, folder: RunFolder, longest: int, say: Say) -> Lang
     model = open_model(spec.model, fetch(spec.model, say), tokenizer, "fp32", cpu, longest, spec.seed, code)
     if code is not None:
         model.network = model.network.dequantize().float()
-        del model.network.config.quantization_config
-        model.network.hf_quantizer = None
-    method.restore(model, spec.method.options, adapter)
+    tuned = method.restore(model, spec.method.options, adapter)
+    if not tuned.mergeable:
+        raise ModelError(
+            f"run {spec.run_id} ({spec.method.label}): its adapter lies on a weight that two layers share (tied "
+            "embeddings), or cannot be merged; use --to adapter"
+        )
     model.network = model.network.merge_and_unload()
     model.gate.move_to(model.network.get_output_embeddings())
     return model

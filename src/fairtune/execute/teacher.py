@@ -9,9 +9,9 @@ from typing import Any
 from fairtune.data import Encoded
 from fairtune.errors import ModelError
 from fairtune.execute.phases import PhaseMeter
-from fairtune.execute.restore import restore_run
+from fairtune.execute.restore import restore_run, saved_by
 from fairtune.models import cache_folder, fetch
-from fairtune.models.cache import cache_lock
+from fairtune.models.cache import cache_lock, sha256_of
 from fairtune.models.lessons import Syllabus, write_lessons
 from fairtune.models.load import LanguageModel
 from fairtune.models.opening import open_model, open_tokenizer
@@ -31,7 +31,7 @@ def prepare_lessons(
     if spec.teacher is None:
         return None
     options = spec.method.options
-    syllabus = Syllabus(_content(spec.teacher, spec), options["top_k"], options["temperature"])
+    syllabus = Syllabus(_content(spec.teacher, spec, folder), options["top_k"], options["temperature"])
     target = cache_folder() / "lessons" / syllabus.key(examples)
     with cache_lock(target), meter.phase("teach", len(examples)) as progress:
         if not target.exists():
@@ -43,15 +43,24 @@ def prepare_lessons(
     return target
 
 
-def _content(teacher: TeacherChoice, spec: RunSpec) -> str:
-    weights = teacher.model.fingerprint if teacher.model else f"run {teacher.run_id}"
-    return f"{weights} {spec.precision}"
+def _content(teacher: TeacherChoice, spec: RunSpec, folder: RunFolder) -> str:
+    """Stands for the teacher's weights: a run that was done again may have others under the same id."""
+    if teacher.model is not None:
+        return f"{teacher.model.fingerprint} {spec.precision}"
+    there, taught = _teacher_run(teacher, folder)
+    saved = saved_by(taught, there)
+    files = sorted(saved.glob("*.safetensors")) if saved else []
+    return " ".join([f"run {teacher.run_id}", spec.precision, *(sha256_of(file) for file in files)])
+
+
+def _teacher_run(teacher: TeacherChoice, folder: RunFolder) -> tuple[RunFolder, RunSpec]:
+    there = RunFolder(folder.path.parent / str(teacher.run_id))
+    return there, RunSpec.model_validate_json(there.spec.read_text(encoding="utf-8"))
 
 
 def _opened(spec: RunSpec, teacher: TeacherChoice, folder: RunFolder, longest: int, meter: PhaseMeter) -> LanguageModel:
     if teacher.model is None:
-        there = RunFolder(folder.path.parent / str(teacher.run_id))
-        taught = RunSpec.model_validate_json(there.spec.read_text(encoding="utf-8"))
+        there, taught = _teacher_run(teacher, folder)
         return restore_run(taught, there, meter.device, longest).model
     weights = fetch(teacher.model, print)
     tokenizer = open_tokenizer(teacher.model, weights, ())

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from fairtune.methods.peft_tuned import PeftTuned, restore, wrap
 from fairtune.methods.protocol import Course, Method, Tuned
-from fairtune.methods.targets import resolve, targets_field
+from fairtune.methods.targets import Targets, resolve, targets_field
 from fairtune.study import Strict
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class AdaloraOptions(Strict):
     initial_rank: Annotated[int, Field(ge=1)] = Field(default=12, description="of every target, at the start")
     alpha: Annotated[float, Field(gt=0)] = 32
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    targets: str | list[str] = targets_field("all-linear")
+    targets: Targets = targets_field("all-linear")
     warmup_share: Annotated[float, Field(ge=0, lt=0.5)] = Field(default=0.1, description="of updates before it shrinks")
     final_share: Annotated[float, Field(ge=0, lt=0.5)] = Field(default=0.3, description="of updates after it")
     orthogonality: Annotated[float, Field(ge=0)] = Field(default=0.5, description="weight of the penalty")

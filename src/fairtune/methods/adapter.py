@@ -111,7 +111,8 @@ def _restore(model: LanguageModel, options: Mapping[str, Any], folder: Path) -> 
     config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
     if config.pop("layout", None) != _LAYOUT:
         raise ModelError(f"{folder}: not a bottleneck adapter of this project")
-    chosen = AdapterOptions.model_validate(config)
+    # An export also writes for which base it is.
+    chosen = AdapterOptions.model_validate({key: config[key] for key in AdapterOptions.model_fields})
     _insert(model.network, chosen)
     kept = load_file(folder / _WEIGHTS)
     there = dict(_bottlenecks(model.network))

@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
 from fairtune.errors import Problem, SpecError, suggest
 from fairtune.methods.protocol import Course, Method, Tuned
-from fairtune.study import Precision, Strict, TeacherRef
+from fairtune.study import Precision, Strict, TeacherRef, Training
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +44,7 @@ class DistillOptions(Strict):
         description="a model, or {run: full, model: NAME}: a run of this study"
     )
     student: Annotated[dict[str, dict[str, Any]], BeforeValidator(_entry)] = Field(
-        default={"full": {}}, description="the method that trains the student, written as under `methods`"
+        default={"full": {}}, description="the method that trains the student: a name, or {name: {its own options}}"
     )
     top_k: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
         default=100, description="most likely tokens of the teacher that are kept; the others are one outcome"
@@ -64,10 +64,17 @@ class DistillOptions(Strict):
         if method is None:
             raise ValueError(f"no method '{name}' for a student; {suggest(name, _students())}")
         try:
-            return {name: method.options.model_validate(options or {}).model_dump(mode="json")}
+            return {name: method.options.model_validate(options or {}).model_dump(mode="json", exclude_defaults=True)}
         except ValidationError as error:
-            told = error.errors()[0]
-            raise ValueError(f"{name}.{'.'.join(map(str, told['loc']))}: {told['msg']}") from None
+            told = [_told(name, detail["loc"], detail["msg"]) for detail in error.errors()]
+            raise ValueError("; ".join(told)) from None
+
+
+def _told(name: str, path: tuple[Any, ...], message: str) -> str:
+    key = ".".join(map(str, path))
+    if key in Training.model_fields:
+        return f"{name}.{key} belongs to the recipe; write it beside `student`, not inside"
+    return f"{name}.{key}: {message}"
 
 
 def _students() -> Mapping[str, Method]:

@@ -20,7 +20,7 @@ from pydantic import Field
 from fairtune.errors import Problem, SpecError
 from fairtune.methods.peft_tuned import PeftTuned, restore, wrap
 from fairtune.methods.protocol import Course, Method, Tuned
-from fairtune.methods.targets import has_transposed, resolve, targets_field
+from fairtune.methods.targets import Targets, has_transposed, resolve, targets_field
 from fairtune.study import Strict
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class LowRankOptions(Strict):
     rank: Annotated[int, Field(ge=1)] = 16
     alpha: Annotated[float, Field(gt=0)] = 32
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    targets: str | list[str] = targets_field("all-linear")
+    targets: Targets = targets_field("all-linear")
     bias: Literal["none", "all", "lora_only"] = Field(default="none", description="biases that are trained besides")
     rslora: bool = Field(default=False, description="scale by alpha / sqrt(rank) instead of alpha / rank")
     learning_rate_ratio: Annotated[float, Field(gt=0)] = Field(
@@ -50,7 +50,8 @@ class LoraOptions(LowRankOptions):
 
     init: Literal["default", "pissa", "olora"] = Field(
         default="default",
-        description="pissa and olora begin with the main part of the weight itself, and leave the rest in the base",
+        description="pissa and olora begin with the main part of the weight itself, and leave the rest in the base; in "
+        "bf16 that rest is rounded, so that first outputs, and what is saved, are off by that rounding",
     )
 
 
@@ -136,7 +137,16 @@ def _attach(model: LanguageModel, options: Mapping[str, Any], course: Course) ->
         told = f"olora: PEFT cannot split the transposed layers of {kind}; choose init: pissa or default"
         raise SpecError([Problem("methods.lora.init", told)])
     wrap(model, lora_config(model, chosen, init_lora_weights=chosen.init), course)
+    _require_room(model, chosen)
     return MovedBase(model, chosen.learning_rate_ratio)
+
+
+def _require_room(model: LanguageModel, chosen: LoraOptions) -> None:
+    """A weight has no more singular directions than its smaller side."""
+    for name, weight in model.network.named_parameters():
+        if ".lora_A." in name and len(weight) < chosen.rank:
+            told = f"{chosen.rank}: a layer has {len(weight)} directions; lower it to start with {chosen.init}"
+            raise SpecError([Problem("methods.lora.rank", told)])
 
 
 LORA = Method(

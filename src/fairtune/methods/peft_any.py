@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
-from fairtune.errors import suggest
-from fairtune.methods.peft_tuned import restore, wrap
-from fairtune.methods.prompt import attach_virtual
+from fairtune.errors import Problem, SpecError, suggest
+from fairtune.methods.peft_tuned import PeftTuned, restore, wrap
+from fairtune.methods.prompt import attach_virtual, restore_virtual
 from fairtune.methods.protocol import Course, Method, Tuned
 from fairtune.study import Strict
 
@@ -57,8 +58,25 @@ def _names() -> list[str]:
 def _attach(model: LanguageModel, options: Mapping[str, Any], course: Course) -> Tuned:
     chosen = PeftOptions.model_validate(options)
     keys = {key: value for key, value in (chosen.model_extra or {}).items() if value is not None}
-    config = _configurations()[chosen.type.upper()](task_type="CAUSAL_LM", **keys)
-    return attach_virtual(model, config, course) if config.is_prompt_learning else wrap(model, config, course)
+    try:
+        config = _configurations()[chosen.type.upper()](task_type="CAUSAL_LM", **keys)
+    except (ValueError, TypeError) as error:
+        raise SpecError([Problem("methods.peft", f"{chosen.type}: {error}")]) from error
+    return attach_virtual(model, config, course) if config.is_prompt_learning else wrap(model, config, course, Unmerged)
+
+
+class Unmerged(PeftTuned):
+    """Scored as it was trained: not every method of PEFT's that says it can be merged can be."""
+
+    mergeable = False
+
+
+def _restore(model: LanguageModel, options: Mapping[str, Any], folder: Path) -> Tuned:
+    from peft import PeftConfig
+
+    if PeftConfig.from_pretrained(str(folder)).is_prompt_learning:
+        return restore_virtual(model, options, folder)
+    return restore(model, options, folder)
 
 
 PEFT = Method(
@@ -68,7 +86,7 @@ PEFT = Method(
     formula="",
     options=PeftOptions,
     attach=_attach,
-    restore=restore,
+    restore=_restore,
     learning_rate=1e-3,
     learning_rate_reason="a middle for adapters; look into the method's paper, and give one",
     starts_elsewhere="depends on the type",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,15 @@ class PeftTuned(Tuned):
 
     @property
     def mergeable(self) -> bool:  # type: ignore[override]
-        """Whether PEFT can fold it into the weights. A quantised base would be quantised again, to another model."""
-        tuner = self.model.network.base_model
-        return hasattr(tuner, "merge_adapter") and not getattr(
-            self.model.network.get_base_model(), "hf_quantizer", None
-        )
+        """Whether PEFT can fold it into the weights.
+
+        Not into a quantised base, which would be quantised again, to another model; not into a weight that is two
+        layers at once (tied embeddings), where it would change the other one too.
+        """
+        network = self.model.network
+        if not hasattr(network.base_model, "merge_adapter") or getattr(network.get_base_model(), "hf_quantizer", None):
+            return False
+        return not shares_adapted_weight(network)
 
     def merge(self) -> None:
         """Folds the adapter into the weights, once."""
@@ -44,8 +49,20 @@ class PeftTuned(Tuned):
 
     def save(self, folder: Path) -> None:
         """PEFT's own layout: adapter_config.json and adapter_model.safetensors."""
-        # The vocabulary is never changed; without this PEFT asks a hub whether it was.
-        self.model.network.save_pretrained(str(folder), save_embedding_layers=False)
+        # Some prompts are computed when they are saved, and must be those that the run computed with. The vocabulary is
+        # never changed; without the argument PEFT asks a hub whether it was.
+        with self.model.computing():
+            self.model.network.save_pretrained(str(folder), save_embedding_layers=False)
+
+
+def shares_adapted_weight(network: Any) -> bool:
+    """Whether an adapter lies on a layer whose weight is another layer's too."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    adapted = [module.get_base_layer() for module in network.modules() if isinstance(module, BaseTunerLayer)]
+    ours = {id(layer.weight) for layer in adapted if hasattr(layer, "weight")}
+    owners = Counter(id(weight) for module in network.modules() for weight in module.parameters(recurse=False))
+    return any(owners[weight] > 1 for weight in ours)
 
 
 def wrap(model: LanguageModel, config: Any, course: Course, kind: type[PeftTuned] = PeftTuned) -> PeftTuned:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from fairtune.errors import Problem, SpecError, suggest
 
@@ -18,7 +18,14 @@ _ATTENTION = ("attn", "attention")
 
 def targets_field(default: str) -> Any:
     """The option that says which linear layers."""
-    return Field(default=default, description=f"names of linear layers, or {', '.join(GROUPS)}: those of every layer")
+    return Field(default=default, description=f"names of linear layers, or of groups of them: {', '.join(GROUPS)}")
+
+
+def _as_names(value: Any) -> Any:
+    return [value] if isinstance(value, str) and value not in GROUPS else value
+
+
+Targets = Annotated[str | list[str], BeforeValidator(_as_names)]
 
 
 def blocks(network: nn.Module) -> tuple[str, list[nn.Module]]:
@@ -65,15 +72,22 @@ def resolve(network: nn.Module, targets: str | list[str]) -> list[str]:
         SpecError: no layer is called so.
     """
     layers = list(linear_layers(network))
-    if isinstance(targets, str) and targets in GROUPS:
-        return _endings([name for name in layers if targets in ("all-linear", _group(name))], layers)
-    names = [targets] if isinstance(targets, str) else targets
-    known = {name for name, _ in network.named_modules()}
-    for name in names:
-        if not any(layer == name or layer.endswith(f".{name}") for layer in known):
-            leaves = {layer.rpartition(".")[2] for layer in layers}
-            raise SpecError([Problem("methods.targets", f"no layer '{name}'; {suggest(name, {*leaves, *GROUPS})}")])
-    return names
+    found: list[str] = []
+    for name in [targets] if isinstance(targets, str) else targets:
+        if name in GROUPS:
+            found += _endings([layer for layer in layers if name in ("all-linear", _group(layer))], layers)
+        else:
+            _require_layer(network, name, layers)
+            found.append(name)
+    return list(dict.fromkeys(found))
+
+
+def _require_layer(network: nn.Module, name: str, layers: list[str]) -> None:
+    """Only linear layers: what is added to embeddings would be added to the output layer too, where they are one."""
+    known = {full for full, module in network.named_modules() if _is_linear(module)}
+    if not any(full == name or full.endswith(f".{name}") for full in known):
+        leaves = {_leaf(layer) for layer in layers}
+        raise SpecError([Problem("methods.targets", f"no linear layer '{name}'; {suggest(name, {*leaves, *GROUPS})}")])
 
 
 def _group(name: str) -> str:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from fairtune.methods.peft_tuned import attacher, restore
 from fairtune.methods.protocol import Course, Method
-from fairtune.methods.targets import resolve, targets_field
+from fairtune.methods.targets import Targets, resolve, targets_field
 from fairtune.study import Strict
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class VeraOptions(Strict):
     rank: Annotated[int, Field(ge=1)] = Field(default=256, description="of the frozen random matrices")
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     d_initial: float = Field(default=0.1, description="first value of d")
-    targets: str | list[str] = targets_field("all-linear")
+    targets: Targets = targets_field("all-linear")
 
 
 def _config(model: LanguageModel, chosen: VeraOptions, course: Course) -> Any:

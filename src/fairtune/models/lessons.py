@@ -126,7 +126,7 @@ def _fill(
     """Writes the arrays in the order of the micro-batches; returns from where to where each example's tokens lie."""
     model.network.eval()
     spans: dict[str, tuple[int, int]] = {}
-    start = 0
+    start = heard = 0
     for micro in micro_batches([len(item.tokens) for item in examples], TOKEN_BUDGET):
         batch = [examples[row] for row in micro.rows]
         logits, _, _ = supervised_logits(model, batch)
@@ -135,7 +135,8 @@ def _fill(
         for item in batch:
             spans[item.id] = (start, start + item.answer_tokens)
             start += item.answer_tokens
-        done(len(spans))
+        heard += len(batch)
+        done(heard)
     return spans
 
 

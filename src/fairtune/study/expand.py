@@ -134,7 +134,7 @@ def _identity(spec: RunSpec) -> dict[str, Any]:
     return {
         "version": spec.version,
         "model": _model(spec.model),
-        "method": [spec.method.name, {key: value for key, value in spec.method.options.items() if key != TEACHER}],
+        "method": [spec.method.name, {key: value for key, value in spec.method.chosen.items() if key != TEACHER}],
         "teacher": _model(teacher) if isinstance(teacher, ModelChoice) else teacher,
         "data": spec.task.fingerprint,
         "task": task.model_dump(include=_READING, exclude_defaults=True),

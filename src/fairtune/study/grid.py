@@ -102,7 +102,13 @@ def _candidate(name: str, options: Mapping[str, Any], words: MethodWords, traini
     own = {key: value for key, value in options.items() if key not in overrides}
     filled = _validated(words.options, own)
     _validated(Training, training.with_changes(overrides))
-    choice = MethodChoice(name=name, options=filled.model_dump(mode="json"), trains=words.trains, label=name)
+    choice = MethodChoice(
+        name=name,
+        options=filled.model_dump(mode="json"),
+        chosen=filled.model_dump(mode="json", exclude_defaults=True),
+        trains=words.trains,
+        label=name,
+    )
     return Candidate(choice, overrides)
 
 
@@ -119,7 +125,24 @@ def _labelled(candidates: list[Candidate], training: Training) -> list[Candidate
         varied = [key for key, value in ours.items() if any(other.get(key) != value for other in family)]
         label = " ".join([candidate.choice.name, *(f"{key}={_shown(ours[key])}" for key in varied)])
         labelled.append(replace(candidate, choice=candidate.choice.model_copy(update={"label": label})))
-    return labelled
+    return _numbered(labelled)
+
+
+def _numbered(candidates: list[Candidate]) -> list[Candidate]:
+    """No two methods that ask for different things share a label: they would be taken for seeds of one."""
+    seen: dict[str, list[Candidate]] = {}
+    numbered = []
+    for candidate in candidates:
+        label = candidate.choice.label
+        alike = seen.setdefault(label, [])
+        asked = replace(candidate, models=None)
+        if asked not in alike:
+            alike.append(asked)
+        place = alike.index(asked)
+        if place:
+            label = f"{label} ({place + 1})"
+        numbered.append(replace(candidate, choice=candidate.choice.model_copy(update={"label": label})))
+    return numbered
 
 
 def _settings(candidate: Candidate, training: Training) -> dict[str, Any]:
@@ -132,8 +155,19 @@ def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, dict):
-        return "+".join(str(part) for part in value.values() if part)
+        return ",".join(_pair(key, part) for key, part in value.items() if part not in (None, False))
     return "+".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _pair(key: str, value: Any) -> str:
+    """``lora`` for a method without options of its own, ``lora(rank=2)`` with them; ``run:full`` for a plain value."""
+    if isinstance(value, dict):
+        return f"{key}({_inside(value)})" if value else key
+    return f"{key}:{value}"
+
+
+def _inside(options: dict[str, Any]) -> str:
+    return ",".join(f"{key}={_shown(value)}" for key, value in options.items())
 
 
 def _expand(raw: Mapping[str, Any], words: MethodWords) -> Iterator[dict[str, Any]]:

@@ -261,6 +261,7 @@ class MethodChoice(Strict):
 
     name: str
     options: dict[str, Any] = {}
+    chosen: dict[str, Any] = Field(default={}, description="of the options, those that are not at their default")
     trains: bool = True
     label: str
 
