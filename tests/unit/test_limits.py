@@ -172,3 +172,91 @@ def test_readme_and_documentation_list_the_methods_of_the_table():
     page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
     assert markdown_table() in page
     assert markdown_pages() in page
+
+
+def test_methods_that_differ_never_share_a_label(tmp_path, llama):
+    teacher = {"run": "full"}
+    students = ["bitfit", {"lora": {"rank": 2}}, {"lora": {"rank": 4}}, {"lora": {"rank": 2, "bias": "all"}}]
+    methods = ["full", {"distill": {"teacher": teacher, "student": students}}]
+    specs = read_request(study(tmp_path, llama, methods=methods)).specs
+    labels = [spec.method.label for spec in specs]
+    assert len(set(labels)) == len(specs) == 5
+    assert "distill student=bitfit" in labels
+    assert "distill student=lora(rank=2)" in labels
+    same = [{"lora": {"targets": "q_proj"}}, {"lora": {"targets": ["q_proj"]}}]
+    assert len(read_request(study(tmp_path, llama, methods=same)).specs) == 1
+
+
+def test_an_option_at_its_default_is_no_part_of_an_id(tmp_path, llama):
+    written = [{"lora": {}}, {"lora": {"rank": 16, "bias": "none"}}]
+    (spec,) = read_request(study(tmp_path, llama, methods=written)).specs
+    assert spec.method.options["rank"] == 16
+    assert spec.method.chosen == {}
+
+
+def test_groups_and_names_of_layers_can_be_mixed(llama):
+    network = tiny.language_model(llama).network
+    assert resolve(network, ["attention", "down_proj"]) == ["q_proj", "k_proj", "v_proj", "o_proj", "down_proj"]
+    with pytest.raises(SpecError, match="no linear layer 'embed_tokens'"):
+        resolve(network, ["embed_tokens"])
+
+
+def test_a_quantised_base_of_a_model_from_scratch_is_refused(tmp_path, llama):
+    shape = {"architecture": "llama", "layers": 1, "heads": 2, "hidden": 64, "context": 64}
+    text = told(tmp_path, llama, models=[{"scratch": shape}], methods=["qlora"])
+    assert "no weights to quantise" in text
+
+
+def test_more_singular_directions_than_a_layer_has_are_refused(llama):
+    with pytest.raises(SpecError, match="16 directions"):
+        tiny.tuned(llama, "lora", {"init": "pissa", "rank": 20, "targets": ["k_proj"]})
+
+
+def test_an_adapter_on_a_tied_layer_is_scored_unmerged(tmp_path):
+    from fairtune.models.likelihood import item_losses
+    from tests.parity.test_methods import scrambled
+
+    tuned = tiny.tuned(tiny.save_model(tmp_path, "gpt2", chat=False), "lora", {"targets": ["lm_head"], "rank": 2})
+    scrambled(tuned, "lora_")
+    items = tiny.encoded(4)
+    before = item_losses(tuned.model, items)
+    assert not tuned.mergeable
+    with tuned.scoring():
+        assert item_losses(tuned.model, items) == before
+    free = tiny.tuned(tmp_path, "lora", {"targets": "mlp", "rank": 2})
+    assert free.mergeable
+
+
+@pytest.mark.parametrize("kind", ["prompt_tuning", "p_tuning", "prefix_tuning"])
+def test_virtual_tokens_of_any_kind_are_restored_as_such(llama, tmp_path, kind):
+    from fairtune.evaluate.generation import generate
+
+    options = {"type": kind, "num_virtual_tokens": 3}
+    tuned = tiny.tuned(llama, "peft", options)
+    tuned.save(tmp_path)
+    again = METHODS["peft"].restore(tiny.language_model(llama), options, tmp_path)
+    assert again.model.virtual_tokens == tuned.model.virtual_tokens == 3
+    items = tiny.encoded(5)
+    assert generate(again.model, items, 6) == generate(tuned.model, items, 6)
+
+
+def test_the_schema_takes_what_the_documentation_writes(tmp_path, llama):
+    import jsonschema
+
+    from fairtune.execute import vocabulary
+    from fairtune.study import study_schema
+
+    schema = study_schema(vocabulary())
+    plain = {"name": "a", "task": "cldr-spanish", "models": ["x"]}
+    for good in (
+        {"distill": {"teacher": "x"}},
+        {"distill": {"teacher": {"run": "full"}, "student": "lora", "models": "half"}},
+        {"distill": {"teacher": "x", "student": {"lora": {"rank": 2}}, "top_k": [10, "all"]}},
+        {"peft": {"type": "loha", "r": 8}},
+        {"qlora": {"code": "nf4", "models": ["x"]}},
+        "adapter",
+    ):
+        jsonschema.validate({**plain, "methods": [good]}, schema)
+    for bad in ({"distill": {}}, {"peft": {}}, "distill", {"lora": {"rank": []}}, {"lora": {"rnak": 8}}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**plain, "methods": [bad]}, schema)

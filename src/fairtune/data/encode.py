@@ -96,7 +96,8 @@ def require_context(encoded: Sequence[Encoded], room: int, context: int | None) 
         if needed > context:
             raise DataError(
                 f"example {item.id} needs {needed} tokens (prompt {item.prompt_length}, up to {room} new ones) and the "
-                f"model's context holds {context}; shorten the prompt, lower task.max_new_tokens, or take another model"
+                f"model's context holds {context}; shorten the prompt, lower task.max_new_tokens (for plain text: "
+                "task.window and training.max_length), or take another model"
             )
 
 

@@ -73,6 +73,7 @@ class Prepared:
 
     folder: Path | None
     tokenizer: Any
+    context: int | None
     longest: int
     train: list[Encoded]
     validation: list[Encoded]
@@ -91,11 +92,11 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
     with meter.phase("load"):
         splits = _splits(spec, happened)
         prepared = _prepare(spec, splits)
+        _require_context(spec, prepared)
     lessons = prepare_lessons(spec, folder, prepared.train, prepared.tokenizer, prepared.longest, meter)
     with meter.phase("load"):
         model = _load(spec, prepared, meter)
         tuned = method.attach(model, spec.method.options, Course(spec.seed, _updates(spec, prepared), lessons))
-        _require_context(spec, prepared, model)
         happened.parameters = _count(model.network)
     if spec.training is not None:
         _train(spec.training, spec, folder, tuned, prepared, meter, happened)
@@ -141,7 +142,7 @@ def _prepare(spec: RunSpec, splits: Splits) -> Prepared:
         train, cut = cut_to(_windows(train, length, context, tokenizer), length)
         validation, _ = cut_to(_windows(validation, length, context, tokenizer), length)
     scored = [only_last_answer(item) for item in _windows(test, spec.task.task.window + 1, context, tokenizer)]
-    return Prepared(folder, tokenizer, longest, train, validation, scored, cut)
+    return Prepared(folder, tokenizer, context, longest, train, validation, scored, cut)
 
 
 def _windows(items: list[Encoded], length: int, context: int | None, tokenizer: Any) -> list[Encoded]:
@@ -157,11 +158,13 @@ def _load(spec: RunSpec, prepared: Prepared, meter: PhaseMeter) -> LanguageModel
     )
 
 
-def _require_context(spec: RunSpec, prepared: Prepared, model: LanguageModel) -> None:
+def _require_context(spec: RunSpec, prepared: Prepared) -> None:
     """Everything must fit, with the tokens that a method puts before the text."""
+    virtual = METHODS[spec.method.name].virtual_tokens(spec.method.options)
+    context = None if prepared.context is None else prepared.context - virtual
     if spec.training is not None:
-        require_context([*prepared.train, *prepared.validation], 0, model.context)
-    require_context(prepared.test, spec.task.task.max_new_tokens if _needs(spec, "generation") else 0, model.context)
+        require_context([*prepared.train, *prepared.validation], 0, context)
+    require_context(prepared.test, spec.task.task.max_new_tokens if _needs(spec, "generation") else 0, context)
 
 
 def _updates(spec: RunSpec, prepared: Prepared) -> int:

@@ -23,6 +23,8 @@ def _of(spec: RunSpec) -> Iterator[Problem]:
     where = f"methods: {spec.method.label}"
     if spec.precision not in method.precisions:
         yield Problem(where, f"does not run in {spec.precision}; precision can be {', '.join(method.precisions)}")
+    if spec.model.scratch and METHODS[spec.method.name].quantization(spec.method.options, spec.precision):
+        yield Problem(where, f"{spec.model.name} is made from scratch: there are no weights to quantise; use `models:`")
     device = _outside(spec.budget.device, method.devices)
     if device:
         yield Problem(where, f"does not run on {device}: {method.device_reason}; {_advice(method.devices)}")

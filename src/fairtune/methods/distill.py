@@ -151,6 +151,11 @@ def _quantization(options: Mapping[str, Any], precision: Precision) -> Quantizat
     return method.quantization(own, precision)
 
 
+def _virtual_tokens(options: Mapping[str, Any]) -> int:
+    method, own = _inner(options)
+    return method.virtual_tokens(method.options.model_validate(own).model_dump())
+
+
 DISTILL = Method(
     name="distill",
     summary="what its student's method trains, towards a teacher's probabilities",
@@ -163,5 +168,6 @@ DISTILL = Method(
     learning_rate_reason="that of the student's method: the loss has the same scale",
     quantization=_quantization,
     inner=_inner,
+    virtual_tokens=_virtual_tokens,
     starts_elsewhere="as the student's method",
 )

@@ -2,7 +2,8 @@
 
 Liu et al. 2022, "Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context Learning", section
 3.3: ``l_k * K``, ``l_v * V`` and ``l_ff * gamma(W1 x)``, all ones at the start. PEFT underneath; which layers these
-are is told by their names, by PEFT's table of architectures, or by you.
+are is told by their names, by PEFT's table of architectures, or by you. (A layer that makes
+queries, keys and values at once, as GPT-2's, is scaled whole.)
 """
 
 from __future__ import annotations

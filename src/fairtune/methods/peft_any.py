@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, model_validator
 from fairtune.errors import Problem, SpecError, suggest
 from fairtune.methods.peft_tuned import PeftTuned, restore, wrap
 from fairtune.methods.prompt import attach_virtual, restore_virtual
-from fairtune.methods.protocol import Course, Method, Tuned
+from fairtune.methods.protocol import Course, Method, Tuned, counted
 from fairtune.study import Strict
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ PEFT = Method(
     options=PeftOptions,
     attach=_attach,
     restore=_restore,
+    virtual_tokens=counted,
     learning_rate=1e-3,
     learning_rate_reason="a middle for adapters; look into the method's paper, and give one",
     starts_elsewhere="depends on the type",

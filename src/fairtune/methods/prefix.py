@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from fairtune.methods.prompt import VirtualTokens, attach_virtual, restore_virtual
-from fairtune.methods.protocol import Course, Method, Tuned
+from fairtune.methods.protocol import Course, Method, Tuned, counted
 
 if TYPE_CHECKING:
     from fairtune.models.load import LanguageModel
@@ -61,6 +61,7 @@ PREFIX = Method(
     options=PrefixOptions,
     attach=_attach,
     restore=restore_virtual,
+    virtual_tokens=counted,
     learning_rate=1e-2,
     learning_rate_reason="keys and values must grow from near nothing to the size of real ones",
     starts_elsewhere="attention also goes to the prefix, whatever it holds",

@@ -1,4 +1,4 @@
-"""Does a method run here? A tiny random model is trained for one step on a device in a precision, and says."""
+"""Does a method run here? A tiny random model goes forward and backward once, on a device, in a precision."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EXAMPLES: Mapping[str, dict[str, Any]] = {"peft": {"type": "lokr", "target_modu
 
 
 def probe(method: Method, device: torch.device, precision: Precision) -> str | None:
-    """None where one training step works and gives finite gradients; else the reason, in a line."""
+    """None where loading, attaching and one backward pass work and give finite gradients; else why not, in a line."""
     options = _EXAMPLES.get(method.name, {})
     with tempfile.TemporaryDirectory(prefix="fairtune-probe-") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from fairtune.methods.peft_tuned import PeftTuned, restore, wrap
-from fairtune.methods.protocol import Course, Method, Tuned
+from fairtune.methods.protocol import Course, Method, Tuned, counted
 from fairtune.study import Strict
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ PROMPT = Method(
     options=PromptOptions,
     attach=_attach,
     restore=restore_virtual,
+    virtual_tokens=counted,
     learning_rate=3e-2,
     learning_rate_reason="the paper's 0.3 was for Adafactor; under AdamW a tenth of it moves embeddings as far",
     starts_elsewhere="the virtual tokens stand before the text from the first step on",

@@ -104,6 +104,15 @@ def _not_quantized(options: Mapping[str, Any], precision: Precision) -> Quantiza
     return None
 
 
+def _none(options: Mapping[str, Any]) -> int:
+    return 0
+
+
+def counted(options: Mapping[str, Any]) -> int:
+    """Virtual tokens by the option that all methods of the kind have."""
+    return int(options.get("num_virtual_tokens") or 0)
+
+
 @dataclass(frozen=True)
 class Method:
     """A way to adapt a model. One file a method; nothing outside this room knows any by name.
@@ -142,6 +151,8 @@ class Method:
     """Why activations cannot be recomputed; None where they can."""
     quantization: Callable[[Mapping[str, Any], Precision], Quantization | None] = _not_quantized
     """In which code the frozen base is loaded."""
+    virtual_tokens: Callable[[Mapping[str, Any]], int] = _none
+    """Positions that it puts before every text, by its options."""
     inner: Callable[[Mapping[str, Any]], tuple[Method, Mapping[str, Any]]] | None = None
     """The method that this one leaves the weights to, and its options; None where it is its own."""
     open: bool = False

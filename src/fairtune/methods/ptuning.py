@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from fairtune.methods.prompt import VirtualTokens, attach_virtual, restore_virtual
-from fairtune.methods.protocol import Course, Method, Tuned
+from fairtune.methods.protocol import Course, Method, Tuned, counted
 
 if TYPE_CHECKING:
     from fairtune.models.load import LanguageModel
@@ -44,6 +44,7 @@ PTUNING = Method(
     options=PtuningOptions,
     attach=_attach,
     restore=restore_virtual,
+    virtual_tokens=counted,
     learning_rate=1e-3,
     learning_rate_reason="the usual rate for a small network trained from nothing",
     starts_elsewhere="the virtual tokens stand before the text from the first step on",

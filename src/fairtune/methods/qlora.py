@@ -28,7 +28,9 @@ NO_KERNELS = "bitsandbytes was never run there by this project"
 class QuantizedOptions(LowRankOptions):
     """LoRA's, and the code of the frozen weights."""
 
-    code: Literal["nf4", "fp4", "int8"] = Field(default="nf4", description="how frozen weights are stored")
+    code: Literal["nf4", "fp4", "int8"] = Field(
+        default="nf4", description="how frozen weights are stored; int8 rounds activations too, by the batch"
+    )
     double_quantization: bool = Field(default=True, description="store the scales of nf4 and fp4 in eight bits too")
     compute: Precision | None = Field(default=None, description="type of products; the run's precision if absent")
 

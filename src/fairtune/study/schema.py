@@ -37,22 +37,36 @@ def _loosened(key: str, item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _method_items(vocabulary: Vocabulary, definitions: dict[str, Any]) -> dict[str, Any]:
-    branches: list[dict[str, Any]] = [{"enum": sorted(vocabulary.methods)}]
+    alone = sorted(name for name, words in vocabulary.methods.items() if not _required(words))
+    branches: list[dict[str, Any]] = [{"enum": alone}]
     for name, words in sorted(vocabulary.methods.items()):
         body = {
             "type": ["object", "null"],
             "additionalProperties": words.open,
             "properties": {**_options(words, definitions), MODELS: _one_or_many({"type": "string"})},
         }
+        if _required(words):
+            body |= {"type": "object", "required": _required(words)}
         branches.append(
             {"type": "object", "additionalProperties": False, "required": [name], "properties": {name: body}}
         )
     return {"anyOf": branches}
 
 
+def _required(words: MethodWords) -> list[str]:
+    return [name for name, field in words.options.model_fields.items() if field.is_required()]
+
+
 def _options(words: MethodWords, definitions: dict[str, Any]) -> dict[str, Any]:
     fields = dict(Training.model_json_schema()["properties"]) if words.trains else {}
     own = words.options.model_json_schema()
     definitions.update(own.get("$defs", {}))
-    fields.update(own.get("properties", {}))
-    return {name: {"anyOf": [field, {"type": "array", "items": field}]} for name, field in fields.items()}
+    # A name may stand for a model, or for a method without options.
+    fields.update({name: _named(field) for name, field in own.get("properties", {}).items()})
+    return {
+        name: {"anyOf": [field, {"type": "array", "items": field, "minItems": 1}]} for name, field in fields.items()
+    }
+
+
+def _named(field: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [{"type": "string"}, field]} if "$ref" in field or field.get("type") == "object" else field
