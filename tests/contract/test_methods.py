@@ -213,5 +213,5 @@ def test_what_is_written_of_a_method_is_complete():
     ]
 )
 def test_options_that_do_not_suit_the_model_are_told(case, folders):
-    with pytest.raises(SpecError, match=r"(olora|no layer 'q_porj'.*q_proj|2 layers|'mpl'.*mlp|Conv1D)"):
+    with pytest.raises(SpecError, match=r"(olora|no linear layer 'q_porj'.*q_proj|2 layers|'mpl'.*mlp|Conv1D)"):
         tuned(case, folders)

@@ -29,6 +29,9 @@ def _lines(parity: Parity, folder: Path) -> Iterator[str]:
         f"  nats per token of the answers  {loss.run:.4f} → {loss.export:.4f} ({loss.difference:+.4f}), "
         f"{loss.tokens:,} tokens"
     )
+    if parity.answers_as_recorded is not None and parity.answers_as_recorded < parity.items:
+        # The run itself did not come back whole: another machine or library, or something was not restored.
+        yield f"  the run's own answers          {parity.answers_as_recorded} of {parity.items} came out as recorded"
     if parity.items_tokenised_otherwise:
         yield f"  items tokenised otherwise      {parity.items_tokenised_otherwise} of {parity.items}"
     if parity.llama_cpp is not None:
