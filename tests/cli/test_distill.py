@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests import tiny
-from tests.cli.command import fairtune, records, study
+from tests.cli.command import fairtune, inside, records, study
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_a_student_is_restored_and_exported(taught):
         (p.parent.name, json.loads(p.read_text())) for p in (folder / "runs").glob("*/*/record.json")
     ):
         if record["spec"]["method"]["name"] == "distill":
-            result = fairtune("export", run_id, "--to", "merged", cwd=folder, FAIRTUNE_CACHE=str(folder / "cache"))
+            result = inside("export", run_id, "--to", "merged", cwd=folder, FAIRTUNE_CACHE=str(folder / "cache"))
             assert result.returncode == 0, result.stderr
 
 
@@ -79,7 +79,7 @@ def test_a_teacher_that_failed_is_the_students_reason(tmp_path, llama):
 )
 def test_a_teacher_that_is_not_there_is_told_when_the_study_is_read(tmp_path, llama, teacher, told):
     methods = [{"full": {"learning_rate": 1e-3}}, {"distill": {"teacher": teacher}}]
-    result = fairtune("status", study(tmp_path, llama, methods=methods), cwd=tmp_path)
+    result = inside("status", study(tmp_path, llama, methods=methods), cwd=tmp_path)
     assert result.returncode == 2
     assert told in result.stderr
     assert "Traceback" not in result.stderr
@@ -96,7 +96,7 @@ def test_a_teacher_that_is_not_there_is_told_when_the_study_is_read(tmp_path, ll
 )
 def test_a_student_that_cannot_be_is_told(tmp_path, llama, student, told):
     methods = [{"distill": {"teacher": str(llama), "student": student}}]
-    result = fairtune("status", study(tmp_path, llama, methods=methods), cwd=tmp_path)
+    result = inside("status", study(tmp_path, llama, methods=methods), cwd=tmp_path)
     assert result.returncode == 2
     assert told in result.stderr
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests import tiny
-from tests.cli.command import FAIRTUNE, fairtune, records, study
+from tests.cli.command import FAIRTUNE, fairtune, inside, records, study
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def run_of(folder, method):
 
 def exported(folder, method, form, *more):
     """The parity of a new export, and its folder."""
-    result = fairtune("export", run_of(folder, method), "--to", form, "--force", "--json", *more, cwd=folder)
+    result = inside("export", run_of(folder, method), "--to", form, "--force", "--json", *more, cwd=folder)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 
@@ -121,7 +121,7 @@ def test_a_bf16_run_is_merged_in_fp32_and_cast_once(tmp_path, llama):
 
 
 def test_people_are_told_in_sentences(finished):
-    result = fairtune("export", run_of(finished, "lora")[:6], "--to", "merged", "--force", cwd=finished)
+    result = inside("export", run_of(finished, "lora")[:6], "--to", "merged", "--force", cwd=finished)
     assert "greedy answers changed         0 of 5" in result.stdout
     assert "largest difference of a logit" in result.stdout
     assert "scoring the run on its 5 test items" in result.stderr
@@ -140,7 +140,7 @@ def test_what_cannot_be_exported_is_refused_with_its_reason(finished, tmp_path):
         ((run, "--to", "merged", "--output", str(tmp_path)), "exists; choose another folder with --output"),
     ]
     for arguments, words in refused:
-        result = fairtune("export", *arguments, cwd=finished)
+        result = inside("export", *arguments, cwd=finished)
         assert result.returncode == 2
         assert words in result.stderr, result.stderr
         assert "Traceback" not in result.stderr
@@ -149,13 +149,13 @@ def test_what_cannot_be_exported_is_refused_with_its_reason(finished, tmp_path):
 def test_a_run_that_failed_or_lost_its_files_is_refused(finished, tmp_path):
     folder = copied(finished, "lora", tmp_path / "run")
     shutil.rmtree(folder / "adapter")
-    result = fairtune("export", folder, "--to", "merged", cwd=tmp_path)
+    result = inside("export", folder, "--to", "merged", cwd=tmp_path)
     assert result.returncode == 2
     assert "what it trained (adapter/) is gone" in result.stderr
     record = json.loads((folder / "record.json").read_text())
     record.update(status="diverged", error={"phase": "train", "kind": "DivergedError", "message": "loss is nan"})
     (folder / "record.json").write_text(json.dumps(record))
-    result = fairtune("export", folder, "--to", "merged", cwd=tmp_path)
+    result = inside("export", folder, "--to", "merged", cwd=tmp_path)
     assert result.returncode == 2
     assert "ended as 'diverged': loss is nan" in result.stderr
 
@@ -165,7 +165,7 @@ def test_an_adapter_that_is_no_change_of_weights_is_not_merged(finished, tmp_pat
     described = {"peft_type": "PROMPT_TUNING", "task_type": "CAUSAL_LM", "num_virtual_tokens": 2}
     (folder / "adapter" / "adapter_config.json").write_text(json.dumps(described))
     for form in ("merged", "gguf"):
-        result = fairtune("export", folder, "--to", form, cwd=tmp_path)
+        result = inside("export", folder, "--to", form, cwd=tmp_path)
         assert result.returncode == 2
         assert "no change of weights (PROMPT_TUNING), so it cannot be merged" in result.stderr
         assert not (folder / "export" / form).exists()
@@ -174,7 +174,7 @@ def test_an_adapter_that_is_no_change_of_weights_is_not_merged(finished, tmp_pat
 def test_data_that_changed_since_the_run_are_refused(tmp_path, llama):
     fairtune("run", study(tmp_path, llama, methods=["base"]), cwd=tmp_path)
     tiny.write_jsonl(tmp_path / "rows.jsonl", tiny.rows(25))
-    result = fairtune("export", run_of(tmp_path, "base"), "--to", "merged", cwd=tmp_path)
+    result = inside("export", run_of(tmp_path, "base"), "--to", "merged", cwd=tmp_path)
     assert result.returncode == 2
     assert "its data changed since the run" in result.stderr
 

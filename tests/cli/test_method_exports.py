@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests import tiny
-from tests.cli.command import fairtune, records, study
+from tests.cli.command import fairtune, inside, records, study
 
 METHODS = [
     {"qlora": {"rank": 2}},
@@ -29,7 +29,7 @@ def finished(tmp_path_factory):
 )
 def test_an_export_is_the_run(finished, method, form):
     run_id = next(r["run_id"] for r in records(finished).values() if r["spec"]["method"]["name"] == method)
-    result = fairtune("export", run_id, "--to", form, "--json", cwd=finished)
+    result = inside("export", run_id, "--to", form, "--json", cwd=finished)
     assert result.returncode == 0, result.stderr
     parity = json.loads(result.stdout)
     assert parity["answers_as_recorded"] == parity["items"]
@@ -39,6 +39,6 @@ def test_an_export_is_the_run(finished, method, form):
 
 def test_a_bottleneck_cannot_be_merged_and_says_so(finished):
     run_id = next(r["run_id"] for r in records(finished).values() if r["spec"]["method"]["name"] == "adapter")
-    result = fairtune("export", run_id, "--to", "merged", cwd=finished)
+    result = inside("export", run_id, "--to", "merged", cwd=finished)
     assert result.returncode == 2
     assert "no change of weights" in result.stderr
