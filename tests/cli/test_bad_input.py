@@ -122,7 +122,7 @@ def test_prompts_that_fill_max_length_are_a_failed_run(tmp_path, llama):
 
 def test_targets_that_the_model_does_not_have_are_a_failed_run(tmp_path, llama):
     path = study(tmp_path, llama, methods=[{"lora": {"targets": ["query"]}}])
-    failed_record(fairtune("run", path, cwd=tmp_path), tmp_path, "methods.lora.targets")
+    failed_record(fairtune("run", path, cwd=tmp_path), tmp_path, "methods.targets: no linear layer 'query'")
 
 
 def test_weights_that_are_damaged_are_a_failed_run(tmp_path, llama):

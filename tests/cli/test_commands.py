@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from fairtune.methods import METHODS
 from tests.cli.command import fairtune
 
 
@@ -16,7 +17,9 @@ def test_help_lists_every_command(tmp_path):
 def test_methods_and_tasks_are_listed_for_people_and_programs(tmp_path):
     assert "low-rank" in fairtune("methods", cwd=tmp_path).stdout
     methods = json.loads(fairtune("methods", "--json", cwd=tmp_path).stdout)
-    assert [method["name"] for method in methods] == ["base", "full", "lora"]
+    names = [method["name"] for method in methods]
+    assert names == list(METHODS)
+    assert {"base", "full", "lora", "qlora", "prefix", "distill", "peft"} <= set(names)
     assert all({"name", "trains", "paper", "devices", "precisions"} <= set(method) for method in methods)
     tasks = json.loads(fairtune("tasks", "--json", cwd=tmp_path).stdout)
     assert [task["name"] for task in tasks] == ["cldr-spanish"]
