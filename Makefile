@@ -21,7 +21,7 @@ demo: $(READY)   ## Train, score and compare real fine-tunes of a 135M model (un
 	$(BIN)/fairtune run studies/demo.yaml --runs $(RUNS)
 
 test: $(READY)   ## The ordinary tests (minutes)
-	$(BIN)/python -m pytest -n 2 -m 'not slow'
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow'
 
 slow: $(READY)   ## The tests with real weights
 	$(BIN)/python -m pytest -m slow
