@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests import tiny
-from tests.cli.command import fairtune, records
+from tests.cli.command import fairtune, inside, records
 
 SHAPE = {"architecture": "gpt2", "layers": 1, "heads": 2, "hidden": 16, "context": 8, "tokenizer": "char"}
 
@@ -156,3 +156,18 @@ def test_init_writes_a_study_of_plain_text(tmp_path):
     assert fairtune("init", "my text.txt", cwd=tmp_path).returncode == 0
     status = fairtune("status", "study.yaml", "--json", cwd=tmp_path)
     assert [row["status"] for row in json.loads(status.stdout)] == ["missing"] * 6
+
+
+def test_a_trained_model_is_exported_and_compared_on_the_windows_it_was_scored_on(finished):
+    folder, _ = finished
+    trained = [path.parent for path in (folder / "runs" / "small").glob("*/model")]
+    assert len(trained) == 2
+    for run in trained:
+        result = inside("export", run, "--to", "merged", "--json", cwd=folder)
+        assert result.returncode == 0, result.stderr
+        parity = json.loads(result.stdout)
+        record = json.loads((run / "record.json").read_text())
+        assert parity["items"] == record["metrics"]["cross_entropy"]["n"] > 1
+        assert parity["loss"]["run"] == pytest.approx(record["metrics"]["cross_entropy"]["value"], rel=1e-5)
+        assert parity["logits"]["largest"] < 1e-4
+        assert parity["items_tokenised_otherwise"] == 0

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import fairtune
-from fairtune.data import Encoded, Splits, encode_all, load_splits, only_last_answer
-from fairtune.errors import BudgetError, DataError, ModelError
+from fairtune.data import Encoded, Splits, encode_all
+from fairtune.errors import BudgetError, ModelError
 from fairtune.evaluate import llama_cpp
 from fairtune.evaluate.metrics import METRICS
 from fairtune.evaluate.parity import LogitFile, Seen, observe
 from fairtune.execute.find import Asked, finished
+from fairtune.execute.items import encode_parts, own_splits, scored_items
 from fairtune.execute.origin import utc_now
 from fairtune.execute.restore import adapter_of, is_whole, merged_run, restore_run, saved_by, tokenizer_of
 from fairtune.methods import METHODS, Tuned
@@ -23,6 +24,7 @@ from fairtune.models import fetch
 from fairtune.models.device import choose_device
 from fairtune.models.export import Finished
 from fairtune.models.load import LanguageModel
+from fairtune.models.opening import context_of
 from fairtune.models.sources import Say
 from fairtune.records import (
     AnswersCompared,
@@ -43,6 +45,8 @@ class Items:
     """A run's test items as it was scored on them."""
 
     splits: Splits
+    whole: list[Encoded]
+    """As they were read: a document not yet in windows."""
     encoded: list[Encoded]
     longest: int
 
@@ -96,16 +100,11 @@ def _described_in(spec: RunSpec, folder: RunFolder, say: Say) -> Path:
 
 
 def _items(spec: RunSpec, folder: RunFolder, say: Say) -> Items:
-    splits = load_splits(spec.task.task, Path(spec.task.root))
-    if splits.fingerprint() != spec.task.fingerprint:
-        raise DataError(
-            f"task '{spec.task.task.name}': its data changed since the run, so the export could not be compared on the "
-            "run's own test items; put the data back, or run the study again"
-        )
+    splits = own_splits(spec)
     tokenizer = tokenizer_of(spec, folder, say)
-    parts = [encode_all(part, tokenizer) for part in (splits.train, splits.validation, splits.test)]
-    longest = max(len(item.tokens) for part in parts for item in part)
-    return Items(splits, [only_last_answer(item) for item in parts[-1]], longest)
+    parts = encode_parts(splits, tokenizer)
+    context = context_of(spec.model, fetch(spec.model, say))
+    return Items(splits, parts.test, scored_items(spec, parts.test, context, tokenizer), parts.longest)
 
 
 def _made(run: Finished, folder: RunFolder, asked: Asked, items: Items, target: Path, say: Say) -> Parity:
@@ -141,7 +140,7 @@ def _compared(
     say("loading the export again, and scoring it on the same items")
     model, helped = asked.format.load(run, target, device)
     after = observe(model, items.encoded, spec.task.task.max_new_tokens, logits.compare)
-    otherwise = _otherwise(encode_all(items.splits.test, model.tokenizer), items.encoded)
+    otherwise = _otherwise(encode_all(items.splits.test, model.tokenizer), items.whole)
     return Parity(
         run_id=spec.run_id,
         study=spec.study,

@@ -13,19 +13,16 @@ from fairtune.data import (
     Encoded,
     Splits,
     cut_to,
-    encode_all,
-    load_splits,
-    only_last_answer,
     overlap,
     require_context,
-    windows,
 )
-from fairtune.errors import DataError
 from fairtune.evaluate.generation import Answer, generate
 from fairtune.evaluate.metrics import METRICS, Outcome
 from fairtune.evaluate.sampling import sample
 from fairtune.execute.curve import curve_writer
+from fairtune.execute.items import cut_windows, encode_parts, own_splits, scored_items, training_texts
 from fairtune.execute.phases import PhaseMeter
+from fairtune.execute.restore import open_base
 from fairtune.execute.results import score
 from fairtune.execute.teacher import prepare_lessons
 from fairtune.methods import METHODS, Course, Tuned
@@ -33,7 +30,7 @@ from fairtune.models import fetch
 from fairtune.models.device import choose_device
 from fairtune.models.likelihood import item_losses
 from fairtune.models.load import LanguageModel
-from fairtune.models.opening import context_of, open_model, open_tokenizer
+from fairtune.models.opening import context_of, open_tokenizer
 from fairtune.models.quantize import parameter_count, weight_bytes
 from fairtune.records import (
     Leakage,
@@ -95,7 +92,7 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
         _require_context(spec, prepared)
     lessons = prepare_lessons(spec, folder, prepared.train, prepared.tokenizer, prepared.longest, meter)
     with meter.phase("load"):
-        model = _load(spec, prepared, meter)
+        model = open_base(spec, prepared.folder, prepared.tokenizer, meter.device, prepared.longest)
         tuned = method.attach(model, spec.method.options, Course(spec.seed, _updates(spec, prepared), lessons))
         happened.parameters = _count(model.network)
     if spec.training is not None:
@@ -111,9 +108,7 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
 
 
 def _splits(spec: RunSpec, happened: Happened) -> Splits:
-    splits = load_splits(spec.task.task, Path(spec.task.root))
-    if splits.fingerprint() != spec.task.fingerprint:
-        raise DataError("the task's data changed after the run was planned; run the study again")
+    splits = own_splits(spec)
     trained, chosen = overlap(splits.train, splits.test), overlap(splits.validation, splits.test)
     happened.leakage = Leakage(
         test_in_train=len(trained),
@@ -125,37 +120,18 @@ def _splits(spec: RunSpec, happened: Happened) -> Splits:
 
 
 def _prepare(spec: RunSpec, splits: Splits) -> Prepared:
-    """Training and validation cut to the recipe's length; test items never. Documents are cut into windows.
-
-    The windows that are scored do not depend on the recipe, so that all runs of a model have the same items.
-    """
+    """Training and validation cut to the recipe's length; test items never. Documents are cut into windows."""
     folder = fetch(spec.model, print)
-    texts = (message.content for example in splits.train for message in example.messages)
-    tokenizer = open_tokenizer(spec.model, folder, texts)
-    train, validation, test = [encode_all(part, tokenizer) for part in (splits.train, splits.validation, splits.test)]
-    # Of all parts uncut, whatever the method: every run of a study must compute attention the same way.
-    longest = max(len(item.tokens) for part in (train, validation, test) for item in part)
+    tokenizer = open_tokenizer(spec.model, folder, training_texts(splits))
+    parts = encode_parts(splits, tokenizer)
     context = context_of(spec.model, folder)
-    cut = Cut(0, 0)
+    train, validation, cut = parts.train, parts.validation, Cut(0, 0)
     if spec.training is not None:
         length = spec.training.max_length
-        train, cut = cut_to(_windows(train, length, context, tokenizer), length)
-        validation, _ = cut_to(_windows(validation, length, context, tokenizer), length)
-    scored = [only_last_answer(item) for item in _windows(test, spec.task.task.window + 1, context, tokenizer)]
-    return Prepared(folder, tokenizer, context, longest, train, validation, scored, cut)
-
-
-def _windows(items: list[Encoded], length: int, context: int | None, tokenizer: Any) -> list[Encoded]:
-    """As many tokens as are asked for, or as the model reads at once and the one that follows."""
-    return windows(items, length if context is None else min(length, context + 1), tokenizer.decode)
-
-
-def _load(spec: RunSpec, prepared: Prepared, meter: PhaseMeter) -> LanguageModel:
-    quantization = METHODS[spec.method.name].quantization(spec.method.options, spec.precision)
-    folder, tokenizer = prepared.folder, prepared.tokenizer
-    return open_model(
-        spec.model, folder, tokenizer, spec.precision, meter.device, prepared.longest, spec.seed, quantization
-    )
+        train, cut = cut_to(cut_windows(train, length, context, tokenizer), length)
+        validation, _ = cut_to(cut_windows(validation, length, context, tokenizer), length)
+    scored = scored_items(spec, parts.test, context, tokenizer)
+    return Prepared(folder, tokenizer, context, parts.longest, train, validation, scored, cut)
 
 
 def _require_context(spec: RunSpec, prepared: Prepared) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fairtune.data import load_splits
 from fairtune.errors import ModelError, RecordError
+from fairtune.execute.items import own_splits, training_texts
 from fairtune.methods import METHODS, Tuned
 from fairtune.models import fetch
 from fairtune.models.sources import Say
@@ -21,6 +21,19 @@ if TYPE_CHECKING:
 
 WHOLE = "model"
 """The artifact of a method that saves a model which needs no base."""
+
+
+def open_base(spec: RunSpec, weights: Path | None, tokenizer: Any, device: torch.device, longest: int) -> LanguageModel:
+    """The model that a run begins with, in its precision, or in the code that its method wants.
+
+    Args:
+        weights: what ``fetch`` gave for the model.
+        longest: tokens of the longest example of the task; decides how attention is computed.
+    """
+    from fairtune.models.opening import open_model
+
+    code = METHODS[spec.method.name].quantization(spec.method.options, spec.precision)
+    return open_model(spec.model, weights, tokenizer, spec.precision, device, longest, spec.seed, code)
 
 
 def restore_run(
@@ -42,17 +55,13 @@ def restore_run(
         RecordError: what the run saved is gone.
     """
     from fairtune.models.load import load_model
-    from fairtune.models.opening import open_model
 
     method, saved = METHODS[spec.method.name], saved_by(spec, folder)
     tokenizer = tokenizer_of(spec, folder, say)
     if is_whole(spec) and saved is not None:
         model = load_model(saved, tokenizer, spec.precision, device, spec.model.trust_remote_code, longest)
     else:
-        code = method.quantization(spec.method.options, spec.precision)
-        model = open_model(
-            spec.model, fetch(spec.model, say), tokenizer, spec.precision, device, longest, spec.seed, code
-        )
+        model = open_base(spec, fetch(spec.model, say), tokenizer, device, longest)
     source = adapter or saved
     tuned = Tuned(model) if source is None else method.restore(model, spec.method.options, source)
     model.network.requires_grad_(False).eval()
@@ -71,17 +80,13 @@ def merged_run(spec: RunSpec, folder: RunFolder, longest: int, say: Say) -> Lang
     """
     import torch
 
-    from fairtune.models.opening import open_model
-
     cpu, method = torch.device("cpu"), METHODS[spec.method.name]
     exact = spec.model_copy(update={"precision": "fp32"})
     adapter = adapter_of(spec, folder)
     if adapter is None:
         return restore_run(exact, folder, cpu, longest, say).model
-    code = method.quantization(spec.method.options, spec.precision)
-    tokenizer = tokenizer_of(spec, folder, say)
-    model = open_model(spec.model, fetch(spec.model, say), tokenizer, "fp32", cpu, longest, spec.seed, code)
-    if code is not None:
+    model = open_base(exact, fetch(spec.model, say), tokenizer_of(spec, folder, say), cpu, longest)
+    if method.quantization(spec.method.options, spec.precision) is not None:
         model.network = model.network.dequantize().float()
     tuned = method.restore(model, spec.method.options, adapter)
     if not tuned.mergeable:
@@ -102,14 +107,12 @@ def tokenizer_of(spec: RunSpec, folder: RunFolder, say: Say) -> Any:
     saved = saved_by(spec, folder)
     if saved is not None and is_whole(spec):
         return load_tokenizer(saved, spec.model.trust_remote_code)
-    return open_tokenizer(spec.model, fetch(spec.model, say), _training_texts(spec))
+    return open_tokenizer(spec.model, fetch(spec.model, say), _texts(spec))
 
 
-def _training_texts(spec: RunSpec) -> Iterator[str]:
+def _texts(spec: RunSpec) -> Iterator[str]:
     """Read only for a tokenizer that was made from them."""
-    for example in load_splits(spec.task.task, Path(spec.task.root)).train:
-        for message in example.messages:
-            yield message.content
+    yield from training_texts(own_splits(spec))
 
 
 def is_whole(spec: RunSpec) -> bool:

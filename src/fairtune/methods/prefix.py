@@ -13,6 +13,7 @@ from pydantic import Field
 
 from fairtune.methods.prompt import VirtualTokens, attach_virtual, restore_virtual
 from fairtune.methods.protocol import Course, Method, Tuned, counted
+from fairtune.models.shape import head_size
 
 if TYPE_CHECKING:
     from fairtune.models.load import LanguageModel
@@ -48,9 +49,7 @@ def _attach(model: LanguageModel, options: Mapping[str, Any], course: Course) ->
 def key_value_shape(config: Any) -> tuple[int, int]:
     """Key-value heads, and the width of each."""
     heads = config.num_attention_heads
-    return getattr(config, "num_key_value_heads", None) or heads, getattr(config, "head_dim", None) or (
-        config.hidden_size // heads
-    )
+    return getattr(config, "num_key_value_heads", None) or heads, head_size(config)
 
 
 PREFIX = Method(

@@ -95,9 +95,7 @@ class Tuned:
 
     def save(self, folder: Path) -> None:
         """Writes what was trained as safetensors. Here: the whole model, as ``save_pretrained`` lays it out."""
-        self.model.network.save_pretrained(folder)
-        self.model.tokenizer.save_pretrained(folder)
-        self.model.generation_defaults.save_pretrained(folder)
+        self.model.save(folder)
 
 
 def _not_quantized(options: Mapping[str, Any], precision: Precision) -> Quantization | None:

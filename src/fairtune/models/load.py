@@ -17,6 +17,7 @@ from fairtune.models.device import written_out_attention
 from fairtune.models.gate import OutputGate
 from fairtune.models.precision import DTYPES, compute_in
 from fairtune.models.quantize import Quantization, keep_as_stored, load_arguments
+from fairtune.models.shape import keep_first_layers, positions
 from fairtune.study import Precision
 
 
@@ -38,9 +39,14 @@ class LanguageModel:
     @property
     def context(self) -> int | None:
         """Longest sequence in tokens, prompt and answer together; None if the model states none."""
-        text_config = self.network.config.get_text_config()
-        positions = getattr(text_config, "max_position_embeddings", None)
-        return None if positions is None else positions - self.virtual_tokens
+        room = positions(self.network.config)
+        return None if room is None else room - self.virtual_tokens
+
+    def save(self, folder: Path) -> None:
+        """The whole model and its tokenizer, as ``save_pretrained`` lays them out."""
+        self.network.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        self.generation_defaults.save_pretrained(folder)
 
     def computing(self) -> AbstractContextManager[object]:
         """Matrix products in this run's precision."""
@@ -124,14 +130,7 @@ def _kept_layers(folder: Path, trust_remote_code: bool, count: int | None) -> di
     """The configuration of a model that ends after its first layers; the weights of the rest are then not read."""
     if count is None:
         return {}
-    config = load_config(folder, trust_remote_code)
-    shape = config.get_text_config()
-    if count > shape.num_hidden_layers:
-        raise ModelError(f"{folder}: first_layers is {count}, and the model has {shape.num_hidden_layers} layers")
-    shape.num_hidden_layers = count
-    if getattr(shape, "layer_types", None):
-        shape.layer_types = shape.layer_types[:count]
-    return {"config": config}
+    return {"config": keep_first_layers(load_config(folder, trust_remote_code), count)}
 
 
 def _load(kind: Any, folder: Path, trust_remote_code: bool, **options: Any) -> Any:

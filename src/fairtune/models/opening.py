@@ -12,6 +12,7 @@ from fairtune.errors import ModelError
 from fairtune.models.load import LanguageModel, load_config, load_model, load_tokenizer
 from fairtune.models.quantize import Quantization
 from fairtune.models.scratch import make_model, make_tokenizer
+from fairtune.models.shape import positions
 from fairtune.study import ModelChoice, Precision
 
 
@@ -38,8 +39,7 @@ def context_of(model: ModelChoice, folder: Path | None) -> int | None:
     """
     if model.scratch is not None:
         return model.scratch.context
-    shape = load_config(_there(model, folder), model.trust_remote_code).get_text_config()
-    return getattr(shape, "max_position_embeddings", None)
+    return positions(load_config(_there(model, folder), model.trust_remote_code))
 
 
 def open_model(

@@ -29,16 +29,13 @@ class Gguf:
 
     def require(self, run: Finished) -> None:
         """The architecture, its settings and the tokenizer must be ones that GGUF has words for."""
-        from transformers import AutoConfig
-
         from fairtune.models.export.gguf_families import family_of
         from fairtune.models.export.gguf_vocabulary import require_vocabulary
         from fairtune.models.load import load_tokenizer
 
         require_mergeable(run)
-        trusted = run.spec.model.trust_remote_code
-        family_of(AutoConfig.from_pretrained(str(run.base), local_files_only=True, trust_remote_code=trusted))
-        require_vocabulary(load_tokenizer(run.base, trusted))
+        family_of(_own_config(run))
+        require_vocabulary(load_tokenizer(run.base, run.spec.model.trust_remote_code))
 
     def write(self, run: Finished, folder: Path, type_name: str) -> tuple[str, ...]:
         """Writes ``<model>-<run>-<type>.gguf``."""
@@ -49,17 +46,27 @@ class Gguf:
 
     def load(self, run: Finished, folder: Path, device: torch.device) -> tuple[LanguageModel, tuple[str, ...]]:
         """The file by transformers, de-quantised to fp32: what it holds, without another rounding."""
-        from transformers import AutoConfig, AutoTokenizer
+        from transformers import AutoTokenizer
 
         from fairtune.models.load import ready
 
         file = file_in(folder)
         try:
             tokenizer = AutoTokenizer.from_pretrained(str(folder), gguf_file=file.name)
-            network, helped = read_file(file, AutoConfig.from_pretrained(str(run.base), local_files_only=True))
+            network, helped = read_file(file, _own_config(run))
         except Exception as error:  # a reader of other people's files raises what it likes
             raise ModelError(f"{file}: transformers cannot read the file that was written: {error}") from error
         return ready(network, tokenizer, "fp32", device), helped
+
+
+def _own_config(run: Finished) -> Any:
+    """The configuration that the run's model has."""
+    from fairtune.models.load import load_config
+    from fairtune.models.shape import keep_first_layers
+
+    config = load_config(run.base, run.spec.model.trust_remote_code)
+    first = run.spec.model.first_layers
+    return keep_first_layers(config, first) if first else config
 
 
 def file_in(folder: Path) -> Path:

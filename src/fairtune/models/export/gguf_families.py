@@ -15,6 +15,7 @@ import gguf
 import torch
 
 from fairtune.errors import ModelError
+from fairtune.models.shape import head_size
 
 LayOut = Callable[[str, torch.Tensor, Any], torch.Tensor]
 
@@ -170,11 +171,6 @@ def rope_factors(config: Any) -> torch.Tensor | None:
     plain = 1.0 / rope["rope_theta"] ** (torch.arange(0, head, 2, dtype=torch.float64) / head)
     factors: torch.Tensor = (plain / stretched.double()).float()
     return factors
-
-
-def head_size(config: Any) -> int:
-    """Numbers in one head of attention."""
-    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
 def describe(writer: gguf.GGUFWriter, family: Family, config: Any) -> None:

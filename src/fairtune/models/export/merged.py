@@ -29,11 +29,8 @@ class Merged:
         from fairtune.models.precision import DTYPES
 
         model = run.merged()
-        dtype = DTYPES[run.spec.precision]
-        model.network.to(dtype)
-        model.network.save_pretrained(folder)
-        model.tokenizer.save_pretrained(folder)
-        model.generation_defaults.save_pretrained(folder)
+        model.network.to(DTYPES[run.spec.precision])
+        model.save(folder)
         return ()
 
     def load(self, run: Finished, folder: Path, device: torch.device) -> tuple[LanguageModel, tuple[str, ...]]:

@@ -1,0 +1,64 @@
+"""A run's data as its model reads them: what it is trained and scored on, and what an export of it is compared on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fairtune.data import Encoded, Splits, encode_all, load_splits, only_last_answer, windows
+from fairtune.errors import DataError
+from fairtune.study import RunSpec
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The three parts of a task as tokens, uncut."""
+
+    train: list[Encoded]
+    validation: list[Encoded]
+    test: list[Encoded]
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest example of any part: every run of a study must compute attention the same way."""
+        return max(len(item.tokens) for part in (self.train, self.validation, self.test) for item in part)
+
+
+def own_splits(spec: RunSpec) -> Splits:
+    """The data that the run was planned on.
+
+    Raises:
+        DataError: they have changed.
+    """
+    splits = load_splits(spec.task.task, Path(spec.task.root))
+    if splits.fingerprint() != spec.task.fingerprint:
+        raise DataError(
+            f"task '{spec.task.task.name}': its data changed since the run was planned; put them back, or run the "
+            "study again"
+        )
+    return splits
+
+
+def training_texts(splits: Splits) -> Iterator[str]:
+    """What a tokenizer that is made from the training part is made from."""
+    return (message.content for example in splits.train for message in example.messages)
+
+
+def encode_parts(splits: Splits, tokenizer: Any) -> Parts:
+    """Every example as tokens."""
+    return Parts(*(encode_all(part, tokenizer) for part in (splits.train, splits.validation, splits.test)))
+
+
+def cut_windows(items: list[Encoded], length: int, context: int | None, tokenizer: Any) -> list[Encoded]:
+    """Documents in windows of as many tokens, or as the model reads at once and the one that follows."""
+    return windows(items, length if context is None else min(length, context + 1), tokenizer.decode)
+
+
+def scored_items(spec: RunSpec, test: list[Encoded], context: int | None, tokenizer: Any) -> list[Encoded]:
+    """The items that carry a run's scores.
+
+    They do not depend on the recipe, so that all runs of a model have the same.
+    """
+    return [only_last_answer(item) for item in cut_windows(test, spec.task.task.window + 1, context, tokenizer)]
