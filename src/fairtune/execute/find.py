@@ -18,15 +18,15 @@ def find_run(text: str, runs: Path) -> RunFolder:
     """
     if (Path(text) / "spec.json").is_file():
         return RunFolder(Path(text))
-    known = {path.parent.name: path.parent for path in sorted(runs.glob("*/*/spec.json"))}
-    found = [path.parent for path in sorted(runs.glob("*/*/spec.json")) if path.parent.name.startswith(text)]
+    known = [path.parent for path in sorted(runs.glob("*/*/spec.json"))]
+    found = [folder for folder in known if folder.name.startswith(text)]
     if len(found) == 1:
         return RunFolder(found[0])
     if found:
         raise SpecError(f"run '{text}': stands for {len(found)} runs: {', '.join(map(str, found))}; name one folder")
     raise SpecError(
         f"run '{text}': neither a run folder nor the beginning of a run id in {runs} (--runs DIR); "
-        f"{suggest(text, known)}"
+        f"{suggest(text, [folder.name for folder in known])}"
     )
 
 

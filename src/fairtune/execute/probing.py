@@ -13,9 +13,9 @@ def probe_methods() -> list[dict[str, str | None]]:
     import torch
 
     from fairtune.methods.probe import probe
+    from fairtune.models.device import kinds_there
 
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    places = [(device, precision) for device, found in there.items() if found for precision in get_args(Precision)]
+    places = [(device, precision) for device in kinds_there() for precision in get_args(Precision)]
     return [
         {
             f"{device} {precision}": probe(method, torch.device(device), precision)

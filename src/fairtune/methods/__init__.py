@@ -5,6 +5,8 @@ A new method is a new file here and a row in :data:`METHODS`.
 
 from __future__ import annotations
 
+import logging
+
 from fairtune.methods.adalora import ADALORA
 from fairtune.methods.adapter import ADAPTER
 from fairtune.methods.base import BASE
@@ -18,11 +20,14 @@ from fairtune.methods.lora import LORA
 from fairtune.methods.peft_any import PEFT
 from fairtune.methods.prefix import PREFIX
 from fairtune.methods.prompt import PROMPT
-from fairtune.methods.protocol import Course, Method, Tuned
+from fairtune.methods.protocol import FORMULA_WORDS, Course, Method, Tuned
 from fairtune.methods.ptuning import PTUNING
 from fairtune.methods.qdora import QDORA
 from fairtune.methods.qlora import QLORA
 from fairtune.methods.vera import VERA
+
+# PEFT imports bitsandbytes, which warns whoever runs a study that another package could download faster kernels.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -47,4 +52,4 @@ METHODS: dict[str, Method] = {
     )
 }
 
-__all__ = ["METHODS", "Course", "Method", "Tuned"]
+__all__ = ["FORMULA_WORDS", "METHODS", "Course", "Method", "Tuned"]

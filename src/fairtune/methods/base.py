@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairtune.methods.protocol import Course, Method, Tuned
@@ -22,10 +21,6 @@ def _attach(model: LanguageModel, options: Mapping[str, Any], course: Course) ->
     return Tuned(model)
 
 
-def _restore(model: LanguageModel, options: Mapping[str, Any], folder: Path) -> Tuned:
-    return Tuned(model)
-
-
 BASE = Method(
     name="base",
     summary="nothing: the model as it comes",
@@ -33,7 +28,6 @@ BASE = Method(
     formula="0",
     options=BaseOptions,
     attach=_attach,
-    restore=_restore,
     learning_rate=None,
     learning_rate_reason=None,
     trains=False,

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fairtune.errors import Problem, SpecError
-from fairtune.methods.full import restore_whole
 from fairtune.methods.protocol import Course, Method, Tuned
 from fairtune.study import Strict
 
@@ -72,7 +71,6 @@ BITFIT = Method(
     formula="biases",
     options=BitfitOptions,
     attach=_attach,
-    restore=restore_whole,
     learning_rate=1e-3,
     learning_rate_reason="the upper end of the paper's range: a bias is one number a neuron, and must move visibly",
     artifact="model",

@@ -120,14 +120,14 @@ def divergence(logits: Tensor, lesson: Lesson, temperature: float) -> Tensor:
     """
     import torch
 
+    from fairtune.models.lessons import log_rest
+
     log_q = (logits / temperature).log_softmax(-1)
     if lesson.ids is None:
         return (lesson.log_p.exp() * (lesson.log_p - log_q)).sum(-1)
     kept = (lesson.log_p.exp() * (lesson.log_p - log_q.gather(-1, lesson.ids))).sum(-1)
-    # From the logits that are left, not as 1 - sum(q): that would be lost in rounding where q is nearly whole.
-    rest = log_q.scatter(-1, lesson.ids, -torch.inf).logsumexp(-1)
     tail = lesson.log_tail.exp()
-    return kept + torch.where(tail > 0, tail * (lesson.log_tail - rest), 0.0)
+    return kept + torch.where(tail > 0, tail * (lesson.log_tail - log_rest(log_q, lesson.ids)), 0.0)
 
 
 def _attach(model: LanguageModel, options: Mapping[str, Any], course: Course) -> Tuned:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, model_validator
 
 from fairtune.errors import Problem, SpecError, suggest
-from fairtune.methods.full import restore_whole
 from fairtune.methods.protocol import Course, Method, Tuned
 from fairtune.methods.targets import blocks
 from fairtune.study import Strict
@@ -77,7 +76,6 @@ FREEZE = Method(
     formula="chosen",
     options=FreezeOptions,
     attach=_attach,
-    restore=restore_whole,
     learning_rate=5e-5,
     learning_rate_reason="a little above the rate of full fine-tuning, since fewer weights do the moving",
     artifact="model",

@@ -6,7 +6,6 @@ In bf16 the optimizer keeps fp32 master copies (train/optimizer.py); the network
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairtune.methods.protocol import Course, Method, Tuned
@@ -25,11 +24,6 @@ def _attach(model: LanguageModel, options: Mapping[str, Any], course: Course) ->
     return Tuned(model)
 
 
-def restore_whole(model: LanguageModel, options: Mapping[str, Any], folder: Path) -> Tuned:
-    """The model as it is: one that was saved whole is loaded from its own folder, and needs nothing put on it."""
-    return Tuned(model)
-
-
 FULL = Method(
     name="full",
     summary="every weight",
@@ -37,7 +31,6 @@ FULL = Method(
     formula="weights",
     options=FullOptions,
     attach=_attach,
-    restore=restore_whole,
     learning_rate=2e-5,
     learning_rate_reason=(
         "the usual rate for instruction tuning of whole models: every weight moves, so each must move little"

@@ -7,7 +7,6 @@ is one value here; for a grid, write the entry several times.
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,8 +46,6 @@ class PeftOptions(Strict):
 
 
 def _configurations() -> Mapping[str, Any]:
-    # PEFT imports bitsandbytes, which warns that it could download faster kernels with another package.
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
     return {kind.value: configuration for kind, configuration in PEFT_TYPE_TO_CONFIG_MAPPING.items()}

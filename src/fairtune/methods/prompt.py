@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from fairtune.methods.peft_tuned import PeftTuned, restore, wrap
+from fairtune.methods.peft_tuned import restore, wrap
 from fairtune.methods.protocol import Course, Method, Tuned, counted
 from fairtune.study import Strict
 
@@ -33,7 +33,7 @@ class PromptOptions(VirtualTokens):
 
 def attach_virtual(model: LanguageModel, config: Any, course: Course) -> Tuned:
     """A network with virtual tokens, which take room in its context."""
-    tuned = wrap(model, config, course, PeftTuned)
+    tuned = wrap(model, config, course)
     model.virtual_tokens = config.num_virtual_tokens
     return tuned
 

@@ -102,6 +102,10 @@ def _not_quantized(options: Mapping[str, Any], precision: Precision) -> Quantiza
     return None
 
 
+def _as_loaded(model: LanguageModel, options: Mapping[str, Any], folder: Path) -> Tuned:
+    return Tuned(model)
+
+
 def _none(options: Mapping[str, Any]) -> int:
     return 0
 
@@ -130,8 +134,6 @@ class Method:
 
     Raises SpecError where the options do not suit the model.
     """
-    restore: Callable[[LanguageModel, Mapping[str, Any], Path], Tuned]
-    """Puts what :meth:`Tuned.save` wrote on a fresh copy of the base; on the saved model itself where that is whole."""
     learning_rate: float | None
     learning_rate_reason: str | None
     trains: bool = True
@@ -147,6 +149,8 @@ class Method:
     """Why the first outputs are not the base model's; None where they are."""
     no_checkpointing: str | None = None
     """Why activations cannot be recomputed; None where they can."""
+    restore: Callable[[LanguageModel, Mapping[str, Any], Path], Tuned] = _as_loaded
+    """Puts what :meth:`Tuned.save` wrote on a fresh copy of the base. A model that was saved whole needs nothing."""
     quantization: Callable[[Mapping[str, Any], Precision], Quantization | None] = _not_quantized
     """In which code the frozen base is loaded."""
     virtual_tokens: Callable[[Mapping[str, Any]], int] = _none

@@ -21,14 +21,19 @@ def choose_device(asked: str) -> torch.device:
         BudgetError: the device asked for is not there.
     """
     if asked == "auto":
-        asked = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        asked = kinds_there()[0]
     device = torch.device(asked)
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if not there[device.type]:
+    if device.type not in kinds_there():
         raise BudgetError(f"budget.device is '{asked}', which this machine (or this build of torch) does not have")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise BudgetError(f"budget.device is '{asked}'; there are {torch.cuda.device_count()} CUDA devices")
     return device
+
+
+def kinds_there() -> list[str]:
+    """Kinds of device that this machine and this build of torch have, the fastest first."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    return [kind for kind, found in there.items() if found]
 
 
 def device_name(device: torch.device) -> str:

@@ -75,6 +75,14 @@ class Lessons:
         return Lesson(log_p, torch.from_numpy(self._ids[rows].astype(np.int64)).to(device), tail)
 
 
+def log_rest(log_p: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """Log of what all tokens but ``ids`` ``(tokens, k)`` have together, ``(tokens,)``.
+
+    From what is left, not as 1 - sum: that would be lost in rounding where the sum is nearly whole.
+    """
+    return log_p.scatter(-1, ids, -torch.inf).logsumexp(-1)
+
+
 def write_lessons(
     model: LanguageModel,
     examples: Sequence[Encoded],
@@ -147,9 +155,8 @@ def _put(arrays: dict[str, Any], log_p: torch.Tensor, start: int) -> None:
         arrays["log_tail"][rows] = -np.inf
         return
     best, ids = log_p.topk(arrays["ids"].shape[1], dim=-1)
-    rest = log_p.scatter(-1, ids, -torch.inf).logsumexp(-1)
     arrays["log_probs"][rows], arrays["ids"][rows] = best.cpu().numpy(), ids.cpu().numpy()
-    arrays["log_tail"][rows] = rest.cpu().numpy()
+    arrays["log_tail"][rows] = log_rest(log_p, ids).cpu().numpy()
 
 
 def _require_space(folder: Path, needed: int) -> None:

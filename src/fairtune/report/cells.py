@@ -158,8 +158,7 @@ def _weights(row: Row) -> str:
 
 def _training_time(row: Row) -> str:
     """Of the updates and validation; and besides, of a teacher that was heard for it (none, if another run had)."""
-    train = row.average(lambda record: record.phases["train"].seconds if "train" in record.phases else None)
-    teach = row.average(lambda record: record.phases["teach"].seconds if "teach" in record.phases else None)
+    train, teach = row.seconds("train"), row.seconds("teach")
     return format_seconds(train) if teach is None else f"{format_seconds(train)} + {format_seconds(teach)} teacher"
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from fairtune.errors import RecordError
 from fairtune.evaluate.metrics import METRICS, Metric
-from fairtune.records import MetricValue, RunFolder, RunRecord, read_lines
+from fairtune.records import MetricValue, Phase, RunFolder, RunRecord, read_lines
 from fairtune.stats import Difference, Floats, estimate, holm, paired_difference
 from fairtune.study import RunSpec
 
@@ -86,6 +86,10 @@ class Row:
         numbers = [of(entry.record) for entry in self.entries if entry.record]
         known = [number for number in numbers if number is not None]
         return sum(known) / len(known) if known else None
+
+    def seconds(self, phase: Phase) -> float | None:
+        """Mean length of a phase, over the runs that had it."""
+        return self.average(lambda record: record.phases[phase].seconds if phase in record.phases else None)
 
 
 @dataclass(frozen=True)

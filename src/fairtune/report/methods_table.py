@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fairtune.methods import METHODS, Method
+from fairtune.methods import FORMULA_WORDS, METHODS, Method
 
 
 def method_rows(full: bool) -> list[dict[str, Any]]:
@@ -51,8 +51,10 @@ def markdown_table() -> str:
 
 
 def markdown_pages() -> str:
-    """A section a method: options, default rate and why, limits. docs/methods.md holds it."""
-    return "\n".join(_section(method) for method in METHODS.values())
+    """Words of the formulas, and a section a method: options, default rate and why, limits. For docs/methods.md."""
+    words = "".join(f"* `{word}`: {meaning}\n" for word, meaning in FORMULA_WORDS.items())
+    sections = "\n".join(_section(method) for method in METHODS.values())
+    return f"## Words of the formulas\n\n{words}\nEvery other word is an option.\n\n{sections}"
 
 
 def _section(method: Method) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairtune.errors import ModelError
-from fairtune.models.export.merging import require_adapter
+from fairtune.models.export.merging import CONFIG, require_adapter
 from fairtune.models.export.protocol import Finished
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ class Adapter:
         for file in run.adapter.iterdir() if run.adapter else ():
             if file.is_file():
                 shutil.copy2(file, folder / file.name)
-        described = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        described = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         described.update(base_model_name_or_path=run.spec.model.source, revision=run.spec.model.revision)
-        (folder / "adapter_config.json").write_text(json.dumps(described, indent=2, sort_keys=True) + "\n", "utf-8")
+        (folder / CONFIG).write_text(json.dumps(described, indent=2, sort_keys=True) + "\n", "utf-8")
         (folder / "README.md").write_text(_readme(run, "peft_type" in described), encoding="utf-8")
         return _remarks(run)
 

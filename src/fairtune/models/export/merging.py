@@ -7,7 +7,7 @@ import json
 from fairtune.errors import ModelError
 from fairtune.models.export.protocol import Finished
 
-_CONFIG = "adapter_config.json"
+CONFIG = "adapter_config.json"
 
 
 def require_mergeable(run: Finished) -> None:
@@ -19,7 +19,7 @@ def require_mergeable(run: Finished) -> None:
     if run.adapter is None:
         return
     require_adapter(run)
-    if "peft_type" not in json.loads((run.adapter / _CONFIG).read_text(encoding="utf-8")):
+    if "peft_type" not in json.loads((run.adapter / CONFIG).read_text(encoding="utf-8")):
         raise ModelError(
             f"run {run.spec.run_id} ({run.spec.method.label}): what it trained is no change of weights, so it cannot "
             "be merged into them; use --to adapter"
@@ -41,8 +41,8 @@ def require_adapter(run: Finished) -> None:
     Raises:
         ModelError: it is gone.
     """
-    if run.adapter is not None and not (run.adapter / _CONFIG).is_file():
+    if run.adapter is not None and not (run.adapter / CONFIG).is_file():
         raise ModelError(
-            f"run {run.spec.run_id} ({run.spec.method.label}): {run.adapter} has no {_CONFIG}; it was removed. Move "
+            f"run {run.spec.run_id} ({run.spec.method.label}): {run.adapter} has no {CONFIG}; it was removed. Move "
             "the run's folder away and run its study again"
         )

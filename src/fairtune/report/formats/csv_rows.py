@@ -48,7 +48,7 @@ def _score(row: Row, name: str) -> list[str | float | None]:
 def _cost(row: Row) -> list[float | None]:
     return [
         row.average(lambda record: record.parameters.trainable if record.parameters else None),
-        row.average(lambda record: record.phases["train"].seconds if "train" in record.phases else None),
+        row.seconds("train"),
         row.average(lambda record: record.throughput.train_tokens_per_second),
         row.average(lambda record: record.phases["train"].peak_bytes if "train" in record.phases else None),
         row.average(lambda record: record.phases["evaluate"].peak_bytes if "evaluate" in record.phases else None),
