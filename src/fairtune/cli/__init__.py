@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fairtune import __version__
+from fairtune.cli.data import data
 from fairtune.errors import FairtuneError, SpecError, suggest
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(data, name="data")
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's YAML file.")]
 RunsFolder = Annotated[
