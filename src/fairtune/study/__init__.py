@@ -4,6 +4,7 @@ from fairtune.study.expand import expand, run_id
 from fairtune.study.load import LoadedStudy, load_study, load_task
 from fairtune.study.schema import study_schema
 from fairtune.study.spec import (
+    AugmentChoice,
     Budget,
     MethodChoice,
     MetricChoice,
@@ -22,9 +23,11 @@ from fairtune.study.spec import (
     TeacherRef,
     Training,
 )
-from fairtune.study.vocabulary import MethodWords, Vocabulary
+from fairtune.study.vocabulary import AugmentWords, MethodWords, Vocabulary
 
 __all__ = [
+    "AugmentChoice",
+    "AugmentWords",
     "Budget",
     "LoadedStudy",
     "MethodChoice",

@@ -11,7 +11,16 @@ from typing import Any
 from fairtune.errors import Problem, SpecError, suggest
 from fairtune.study.grid import Candidate
 from fairtune.study.load import LoadedStudy
-from fairtune.study.spec import MetricChoice, ModelChoice, ModelRef, Precision, RunSpec, TaskChoice, Training
+from fairtune.study.spec import (
+    AugmentChoice,
+    MetricChoice,
+    ModelChoice,
+    ModelRef,
+    Precision,
+    RunSpec,
+    TaskChoice,
+    Training,
+)
 from fairtune.study.teacher import find_teacher
 from fairtune.study.vocabulary import TEACHER, Vocabulary
 
@@ -19,30 +28,42 @@ from fairtune.study.vocabulary import TEACHER, Vocabulary
 _READING = {"prompt", "max_new_tokens", "window", "samples"}
 
 IdentifyModel = Callable[[ModelRef, Path], ModelChoice]
+ResolveAugment = Callable[[AugmentChoice, Path], AugmentChoice]
+
+
+def _as_it_is(choice: AugmentChoice, root: Path) -> AugmentChoice:
+    return choice
 
 
 def expand(
-    loaded: LoadedStudy, vocabulary: Vocabulary, identify_model: IdentifyModel, task_fingerprint: str
+    loaded: LoadedStudy,
+    vocabulary: Vocabulary,
+    identify_model: IdentifyModel,
+    task_fingerprint: str,
+    resolve_augment: ResolveAugment = _as_it_is,
 ) -> list[RunSpec]:
-    """The RunSpecs of a study, in the order models × precisions × methods × seeds.
+    """The RunSpecs of a study, in the order models × precisions × methods × augmentations × seeds.
 
-    A method that does not train has one run, whatever the seeds: of the first seed, which is where the weights of an
-    untrained model from scratch come from. Two cells that ask for the same thing are one.
+    A method that does not train has one run, whatever the seeds and augmentations: of the first seed, which is where
+    the weights of an untrained model from scratch come from. Two cells that ask for the same thing are one.
 
     Args:
         identify_model: resolves a model to the fingerprint of its weights (models room).
         task_fingerprint: hash of the task's rows and their split (data room).
+        resolve_augment: says what stands for the files and models that an augmentation uses (data and models rooms).
     """
     models = _told_apart([identify_model(ref, loaded.root) for ref in loaded.study.models])
     _require_models(loaded, models)
     task = TaskChoice(task=loaded.task, root=str(loaded.task_root), fingerprint=task_fingerprint)
+    augments = [choice and resolve_augment(choice, loaded.root) for choice in loaded.augments]
     drafts = [
         draft
         for model in models
         for precision in loaded.study.precision
         for candidate in loaded.candidates
         if candidate.models is None or model.name in candidate.models
-        for draft in _seeded(loaded, vocabulary, model, task, precision, candidate)
+        for augment in (augments if candidate.choice.trains else (None,))
+        for draft in _seeded(loaded, vocabulary, model, task, precision, candidate, augment)
     ]
     runs: dict[str, RunSpec] = {}
     # Who teaches comes before who learns.
@@ -88,6 +109,7 @@ def _seeded(
     task: TaskChoice,
     precision: Precision,
     candidate: Candidate,
+    augment: AugmentChoice | None,
 ) -> Iterator[RunSpec]:
     method = candidate.choice
     seeds: Sequence[int] = loaded.study.seeds if method.trains else loaded.study.seeds[:1]
@@ -102,6 +124,7 @@ def _seeded(
             training=_training(loaded, vocabulary, candidate),
             metrics=tuple(MetricChoice(name=name, version=vocabulary.metrics[name]) for name in loaded.metrics),
             seed=seed,
+            augment=augment,
             budget=loaded.study.budget,
         )
 
@@ -142,7 +165,12 @@ def _identity(spec: RunSpec) -> dict[str, Any]:
         "training": spec.training.model_dump(exclude_defaults=True) if spec.training else None,
         "metrics": [[metric.name, metric.version] for metric in spec.metrics],
         "seed": spec.seed if spec.method.trains or spec.model.scratch else None,
+        **_augment(spec.augment),
     }
+
+
+def _augment(choice: AugmentChoice | None) -> dict[str, Any]:
+    return {} if choice is None else {"augment": [choice.name, choice.chosen, choice.fingerprint]}
 
 
 def _model(model: ModelChoice) -> list[Any]:

@@ -1,21 +1,23 @@
-"""A list inside a method is a grid: ``lora: {rank: [8, 16]}`` is two methods."""
+"""A list inside a method is a grid: ``lora: {rank: [8, 16]}`` is two methods. So it is inside an augmentation."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from fairtune.errors import Problem, suggest
 from fairtune.study.problems import problems_of
-from fairtune.study.spec import MethodChoice, Strict, Training
-from fairtune.study.vocabulary import MethodWords, Vocabulary
+from fairtune.study.spec import AugmentChoice, MethodChoice, Strict, Training
+from fairtune.study.vocabulary import AugmentWords, MethodWords, Vocabulary
 
 # Any method may be limited to some of the models.
 MODELS = "models"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -41,35 +43,91 @@ def parse_methods(
     return _labelled(candidates, training), problems
 
 
+def parse_augments(entries: list[Any], vocabulary: Vocabulary) -> tuple[list[AugmentChoice | None], list[Problem]]:
+    """Every augmentation of a study, as :func:`parse_methods`; None for the training examples as they are."""
+    found: list[AugmentChoice | None] = []
+    problems: list[Problem] = []
+    for index, entry in enumerate(entries):
+        choices, wrong = _parse_augment(entry, f"augment[{index}]", vocabulary)
+        found += choices
+        problems += wrong
+    chosen = [choice for choice in found if choice is not None]
+    labels = iter(_labels([(choice.name, choice.options) for choice in chosen], chosen))
+    return [choice and choice.model_copy(update={"label": next(labels)}) for choice in found], problems
+
+
 def _parse_entry(
     entry: Any, path: str, vocabulary: Vocabulary, training: Training
 ) -> tuple[list[Candidate], list[Problem]]:
-    named = _name_and_options(entry)
-    if named is None:
-        return [], [Problem(path, f"{entry!r} is neither a method's name nor one `name: {{options}}`")]
-    name, raw = named
-    if name not in vocabulary.methods:
-        return [], [Problem(path, f"unknown method '{name}'; {suggest(name, vocabulary.methods)}")]
-    words = vocabulary.methods[name]
-    path = f"{path}.{name}"
-    wrong = _wrong_keys(raw, words, path)
+    name, raw, problems = _looked_up(entry, path, "method", vocabulary.methods)
+    if problems:
+        return [], problems
+    words, path = vocabulary.methods[name], f"{path}.{name}"
+    known: list[type[Strict]] = [words.options, *([Training] if words.trains else [])]
+    wrong = _wrong_keys(raw, {MODELS}.union(*(model.model_fields for model in known)), path, words.open)
     if wrong:
         return [], wrong
     models = raw.get(MODELS)
     chosen = None if models is None else tuple(models) if isinstance(models, list) else (str(models),)
-    candidates: list[Candidate] = []
+    own = {key: value for key, value in raw.items() if key != MODELS}
+    candidates, problems = _each(
+        own, [words.options, Training], path, lambda options: _candidate(name, options, words, training)
+    )
+    return [replace(candidate, models=chosen) for candidate in candidates], problems
+
+
+def _parse_augment(
+    entry: Any, path: str, vocabulary: Vocabulary
+) -> tuple[Sequence[AugmentChoice | None], list[Problem]]:
+    name, raw, problems = _looked_up(entry, path, "augmentation", vocabulary.augmentations)
+    if problems:
+        return [], problems
+    words, path = vocabulary.augmentations[name], f"{path}.{name}"
+    wrong = _wrong_keys(raw, set(words.options.model_fields), path)
+    if wrong:
+        return [], wrong
+    return _each(raw, [words.options], path, lambda options: _augment_choice(name, options, words))
+
+
+def _augment_choice(name: str, options: Mapping[str, Any], words: AugmentWords) -> AugmentChoice | None:
+    filled = _validated(words.options, options)
+    if not words.changes:
+        return None
+    chosen = filled.model_dump(mode="json", exclude_defaults=True)
+    return AugmentChoice(name=name, options=filled.model_dump(mode="json"), chosen=chosen, label=name)
+
+
+def _looked_up(
+    entry: Any, path: str, what: str, table: Mapping[str, Any]
+) -> tuple[str, Mapping[str, Any], list[Problem]]:
+    """The name and the options of an entry, or what is wrong with it."""
+    named = _name_and_options(entry)
+    if named is None:
+        article = "an" if what[0] in "aeiou" else "a"
+        told = f"{entry!r} is neither {article} {what}'s name nor one `name: {{options}}`"
+        return "", {}, [Problem(path, told)]
+    name, raw = named
+    if name not in table:
+        return name, raw, [Problem(path, f"unknown {what} '{name}'; {suggest(name, table)}")]
+    return name, raw, []
+
+
+def _each(
+    raw: Mapping[str, Any], known: Sequence[type[Strict]], path: str, make: Callable[[Mapping[str, Any]], T]
+) -> tuple[list[T], list[Problem]]:
+    """What is made of every combination of the listed values, and everything wrong with them."""
+    made: list[T] = []
     problems: dict[Problem, None] = {}
-    for options in _expand({key: value for key, value in raw.items() if key != MODELS}, words):
+    for options in _expand(raw, known):
         try:
-            candidates.append(replace(_candidate(name, options, words, training), models=chosen))
+            made.append(make(options))
         except _WrongOptionError as found:
             problems.update(dict.fromkeys(problems_of(found.error, found.model, path)))
-    return candidates, list(problems)
+    return made, list(problems)
 
 
-def _wrong_keys(raw: Mapping[str, Any], words: MethodWords, path: str) -> list[Problem]:
-    allowed = {*words.options.model_fields, *(Training.model_fields if words.trains else ()), MODELS}
-    unknown = [] if words.open else [key for key in raw if key not in allowed]
+def _wrong_keys(raw: Mapping[str, Any], allowed: set[str], path: str, any_key: bool = False) -> list[Problem]:
+    unknown = [] if any_key else [key for key in raw if key not in allowed]
     return [Problem(f"{path}.{key}", f"unknown; {suggest(str(key), allowed)}") for key in unknown] + [
         Problem(f"{path}.{key}", "is an empty list; give values, or leave it out") for key in raw if raw[key] == []
     ]
@@ -117,31 +175,34 @@ def _is_override(key: str, words: MethodWords) -> bool:
 
 
 def _labelled(candidates: list[Candidate], training: Training) -> list[Candidate]:
-    """Methods of one name are told apart by the options in which they differ, however they were written."""
-    labelled = []
-    for candidate in candidates:
-        ours = _settings(candidate, training)
-        family = [_settings(other, training) for other in candidates if other.choice.name == candidate.choice.name]
+    settings = [(candidate.choice.name, _settings(candidate, training)) for candidate in candidates]
+    labels = _labels(settings, [replace(candidate, models=None) for candidate in candidates])
+    return [
+        replace(candidate, choice=candidate.choice.model_copy(update={"label": label}))
+        for candidate, label in zip(candidates, labels, strict=True)
+    ]
+
+
+def _labels(settings: Sequence[tuple[str, Mapping[str, Any]]], asked: Sequence[Any]) -> list[str]:
+    """Entries of one name are told apart by the options in which they differ, however they were written."""
+    labels = []
+    for name, ours in settings:
+        family = [theirs for other, theirs in settings if other == name]
         varied = [key for key, value in ours.items() if any(other.get(key) != value for other in family)]
-        label = " ".join([candidate.choice.name, *(f"{key}={_shown(ours[key])}" for key in varied)])
-        labelled.append(replace(candidate, choice=candidate.choice.model_copy(update={"label": label})))
-    return _numbered(labelled)
+        labels.append(" ".join([name, *(f"{key}={_shown(ours[key])}" for key in varied)]))
+    return _numbered(labels, asked)
 
 
-def _numbered(candidates: list[Candidate]) -> list[Candidate]:
-    """No two methods that ask for different things share a label: they would be taken for seeds of one."""
-    seen: dict[str, list[Candidate]] = {}
+def _numbered(labels: Sequence[str], asked: Sequence[Any]) -> list[str]:
+    """No two entries that ask for different things share a label: they would be taken for seeds of one."""
+    seen: dict[str, list[Any]] = {}
     numbered = []
-    for candidate in candidates:
-        label = candidate.choice.label
+    for label, entry in zip(labels, asked, strict=True):
         alike = seen.setdefault(label, [])
-        asked = replace(candidate, models=None)
-        if asked not in alike:
-            alike.append(asked)
-        place = alike.index(asked)
-        if place:
-            label = f"{label} ({place + 1})"
-        numbered.append(replace(candidate, choice=candidate.choice.model_copy(update={"label": label})))
+        if entry not in alike:
+            alike.append(entry)
+        place = alike.index(entry)
+        numbered.append(f"{label} ({place + 1})" if place else label)
     return numbered
 
 
@@ -170,17 +231,18 @@ def _inside(options: dict[str, Any]) -> str:
     return ",".join(f"{key}={_shown(value)}" for key, value in options.items())
 
 
-def _expand(raw: Mapping[str, Any], words: MethodWords) -> Iterator[dict[str, Any]]:
+def _expand(raw: Mapping[str, Any], known: Sequence[type[Strict]]) -> Iterator[dict[str, Any]]:
     """Every combination of the listed values, in the order written."""
-    axes = {key: value for key, value in raw.items() if isinstance(value, list) and _is_axis(key, value, words)}
+    axes = {key: value for key, value in raw.items() if isinstance(value, list) and _is_axis(key, value, known)}
     for values in itertools.product(*axes.values()):
         yield {**raw, **dict(zip(axes, values, strict=True))}
 
 
-def _is_axis(key: str, value: list[Any], words: MethodWords) -> bool:
-    if key not in words.options.model_fields and key not in Training.model_fields:
+def _is_axis(key: str, value: list[Any], known: Sequence[type[Strict]]) -> bool:
+    """A list is a value itself where the option, in the first of these models that has it, takes one."""
+    model = next((model for model in known if key in model.model_fields), None)
+    if model is None:
         return False
-    model: type[Strict] = words.options if key in words.options.model_fields else Training
     takes_list = _takes_list(model.model_fields[key].annotation)
     return not takes_list or any(isinstance(item, list) for item in value)
 

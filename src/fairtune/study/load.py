@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from fairtune.errors import Problem, SpecError, suggest
-from fairtune.study.grid import Candidate, parse_methods
+from fairtune.study.grid import Candidate, parse_augments, parse_methods
 from fairtune.study.problems import problems_of
-from fairtune.study.spec import Study, Task, Training
+from fairtune.study.spec import AugmentChoice, Study, Task, Training
 from fairtune.study.vocabulary import Vocabulary
 from fairtune.study.yaml_file import read_yaml
 
@@ -30,6 +30,7 @@ class LoadedStudy:
     metrics: tuple[str, ...]
     root: Path
     task_root: Path
+    augments: tuple[AugmentChoice | None, ...] = (None,)
 
 
 def load_study(path: Path, vocabulary: Vocabulary) -> LoadedStudy:
@@ -43,13 +44,13 @@ def load_study(path: Path, vocabulary: Vocabulary) -> LoadedStudy:
     root = path.resolve().parent
     task, task_root, task_problems = _load_task(raw.get("task"), root, vocabulary)
     candidates, method_problems = _parse_methods(raw, study, vocabulary)
+    augments, augment_problems = _parse_augments(raw, vocabulary)
     metrics = _metric_names(raw, task)
-    problems = _without_parents(
-        [*problems, *task_problems, *method_problems, *_unknown_metrics(metrics, raw, vocabulary)]
-    )
+    unknown = _unknown_metrics(metrics, raw, vocabulary)
+    problems = _without_parents([*problems, *task_problems, *method_problems, *augment_problems, *unknown])
     if problems or study is None or task is None:
         raise SpecError(problems, str(path))
-    return LoadedStudy(study, task, tuple(candidates), metrics, root, task_root)
+    return LoadedStudy(study, task, tuple(candidates), metrics, root, task_root, tuple(augments))
 
 
 def load_task(path: Path) -> Task:
@@ -105,6 +106,13 @@ def _parse_methods(
     if entries is None:
         return [], []
     return parse_methods(entries if isinstance(entries, list) else [entries], vocabulary, training)
+
+
+def _parse_augments(raw: dict[str, Any], vocabulary: Vocabulary) -> tuple[list[AugmentChoice | None], list[Problem]]:
+    entries = raw.get("augment")
+    if entries is None:
+        return [None], []
+    return parse_augments(entries if isinstance(entries, list) else [entries], vocabulary)
 
 
 def _metric_names(raw: dict[str, Any], task: Task | None) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fairtune.study.grid import MODELS
 from fairtune.study.spec import Study, Training
-from fairtune.study.vocabulary import MethodWords, Vocabulary
+from fairtune.study.vocabulary import AugmentWords, MethodWords, Vocabulary
 
 
 def study_schema(vocabulary: Vocabulary) -> dict[str, Any]:
@@ -17,6 +17,7 @@ def study_schema(vocabulary: Vocabulary) -> dict[str, Any]:
     definitions = schema.setdefault("$defs", {})
     properties = schema["properties"]
     properties["methods"] = _one_or_many(_method_items(vocabulary, definitions))
+    properties["augment"] = _one_or_many(_augment_items(vocabulary, definitions))
     for key in ("models", "precision", "seeds"):
         properties[key] = _one_or_many(_loosened(key, properties[key]["items"]))
     metric = {"enum": sorted(vocabulary.metrics)}
@@ -37,32 +38,44 @@ def _loosened(key: str, item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _method_items(vocabulary: Vocabulary, definitions: dict[str, Any]) -> dict[str, Any]:
-    alone = sorted(name for name, words in vocabulary.methods.items() if not _required(words))
+    bodies = {}
+    for name, words in vocabulary.methods.items():
+        recipe = dict(Training.model_json_schema()["properties"]) if words.trains else {}
+        fields = {**_axes({**recipe, **_own(words, definitions)}), MODELS: _one_or_many({"type": "string"})}
+        bodies[name] = _body(words, fields, words.open)
+    return _entries(bodies)
+
+
+def _augment_items(vocabulary: Vocabulary, definitions: dict[str, Any]) -> dict[str, Any]:
+    kinds = vocabulary.augmentations.items()
+    return _entries({name: _body(words, _axes(_own(words, definitions))) for name, words in kinds})
+
+
+def _entries(bodies: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A name alone, where nothing is required, or a name with its options."""
+    alone = sorted(name for name, body in bodies.items() if "required" not in body)
     branches: list[dict[str, Any]] = [{"enum": alone}]
-    for name, words in sorted(vocabulary.methods.items()):
-        body = {
-            "type": ["object", "null"],
-            "additionalProperties": words.open,
-            "properties": {**_options(words, definitions), MODELS: _one_or_many({"type": "string"})},
-        }
-        if _required(words):
-            body |= {"type": "object", "required": _required(words)}
-        branches.append(
-            {"type": "object", "additionalProperties": False, "required": [name], "properties": {name: body}}
-        )
+    branches += [
+        {"type": "object", "additionalProperties": False, "required": [name], "properties": {name: bodies[name]}}
+        for name in sorted(bodies)
+    ]
     return {"anyOf": branches}
 
 
-def _required(words: MethodWords) -> list[str]:
-    return [name for name, field in words.options.model_fields.items() if field.is_required()]
+def _body(words: MethodWords | AugmentWords, fields: dict[str, Any], any_key: bool = False) -> dict[str, Any]:
+    required = [name for name, field in words.options.model_fields.items() if field.is_required()]
+    body = {"type": ["object", "null"], "additionalProperties": any_key, "properties": fields}
+    return {**body, "type": "object", "required": required} if required else body
 
 
-def _options(words: MethodWords, definitions: dict[str, Any]) -> dict[str, Any]:
-    fields = dict(Training.model_json_schema()["properties"]) if words.trains else {}
+def _own(words: MethodWords | AugmentWords, definitions: dict[str, Any]) -> dict[str, Any]:
     own = words.options.model_json_schema()
     definitions.update(own.get("$defs", {}))
     # A name may stand for a model, or for a method without options.
-    fields.update({name: _named(field) for name, field in own.get("properties", {}).items()})
+    return {name: _named(field) for name, field in own.get("properties", {}).items()}
+
+
+def _axes(fields: dict[str, Any]) -> dict[str, Any]:
     return {
         name: {"anyOf": [field, {"type": "array", "items": field, "minItems": 1}]} for name, field in fields.items()
     }

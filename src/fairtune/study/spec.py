@@ -220,7 +220,7 @@ class Budget(Strict):
 
 
 class Study(Strict):
-    """One YAML file: models × methods × precisions × seeds on one task, under a budget."""
+    """One YAML file: models × methods × precisions × augmentations × seeds on one task, under a budget."""
 
     name: str = Field(pattern=_NAME)
     task: str | Task = Field(description="a shipped task, a path to a task file, or the task's keys inline")
@@ -232,6 +232,9 @@ class Study(Strict):
     methods: Annotated[list[Any], BeforeValidator(_as_list), Field(min_length=1)]
     precision: Annotated[list[Precision], BeforeValidator(_as_list), Field(min_length=1)] = ["fp32"]
     training: Training = Training()
+    augment: Annotated[list[Any], BeforeValidator(_as_list), Field(min_length=1)] | None = Field(
+        default=None, description="changed copies of training examples, added to them; a list is an axis"
+    )
     evaluate: Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)] | None = Field(
         default=None, description="metrics; the task's own if absent"
     )
@@ -264,6 +267,18 @@ class MethodChoice(Strict):
     chosen: dict[str, Any] = Field(default={}, description="of the options, those that are not at their default")
     trains: bool = True
     label: str
+
+
+class AugmentChoice(Strict):
+    """A kind of augmentation with every option filled in."""
+
+    name: str
+    options: dict[str, Any] = {}
+    chosen: dict[str, Any] = Field(default={}, description="of the options, those that are not at their default")
+    label: str
+    root: str = Field(default="", description="folder that relative paths of the options start from")
+    models: dict[str, ModelChoice] = Field(default={}, description="models that it uses, by the option that names them")
+    fingerprint: str = Field(default="", description="stands for the content of the files and models it uses")
 
 
 class TeacherChoice(Strict):
@@ -303,9 +318,11 @@ class RunSpec(Strict):
     metrics: tuple[MetricChoice, ...]
     seed: int
     teacher: TeacherChoice | None = None
+    augment: AugmentChoice | None = Field(default=None, description="None for the training examples as they are")
     budget: Budget = Budget()
 
     @property
     def cell(self) -> str:
         """What the runs that differ in nothing but their seed have in common."""
-        return f"{self.model.name} · {self.method.label} · {self.precision}"
+        parts = [self.model.name, self.method.label, self.precision, *([self.augment.label] if self.augment else [])]
+        return " · ".join(parts)

@@ -34,8 +34,10 @@ def find_teacher(
         for run in runs
         if run.method.label == ref.run and run.model.name == name and run.precision == student.precision
     ]
-    # A method that does not train has one run, whatever the seed.
-    same_seed = [run for run in found if run.seed == student.seed or not run.method.trains]
+    # A method that does not train has one run, whatever the seed and the augmentation.
+    same_seed = [
+        run for run in found if not run.method.trains or (run.seed == student.seed and run.augment == student.augment)
+    ]
     if same_seed:
         return TeacherChoice(name=f"{name} {ref.run}", run_id=same_seed[0].run_id)
     raise SpecError([Problem(f"methods.{student.method.name}.{TEACHER}", _missing(ref.run, name, runs))])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,19 @@ class MethodWords:
 
 
 @dataclass(frozen=True)
+class AugmentWords:
+    """What the study room needs to know of a kind of augmentation."""
+
+    options: type[Strict]
+    changes: bool
+    """False for the kind that leaves the training examples as they are."""
+
+
+@dataclass(frozen=True)
 class Vocabulary:
-    """Methods by name, metric versions by name, task files by name."""
+    """Methods by name, metric versions by name, task files by name, kinds of augmentation by name."""
 
     methods: Mapping[str, MethodWords]
     metrics: Mapping[str, int]
     tasks: Mapping[str, Path]
+    augmentations: Mapping[str, AugmentWords] = field(default_factory=dict)
