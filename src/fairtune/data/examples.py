@@ -30,6 +30,8 @@ class Example:
     messages: tuple[Message, ...]
     task_system: bool = False
     """The first message is the task's instruction, the same for every row, rather than the row's own."""
+    origin: str = ""
+    """Of an example that was made from another: how, and from which (``eda of 0f3c…``)."""
 
     @property
     def prompt(self) -> tuple[Message, ...]:

@@ -1,0 +1,65 @@
+"""Which texts of an example may change: what the user says, apart from the task's own words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from string import Formatter
+
+from fairtune.data.examples import Example, Role, make_example
+
+
+@dataclass(frozen=True)
+class Editor:
+    """Takes an example apart and puts it together again.
+
+    Attributes:
+        template: the task's, in which only the fields change: what stands around them is the task's instruction.
+        answers: whether the assistant's turns change too. System messages never do.
+    """
+
+    template: str | None = None
+    answers: bool = False
+
+    def texts(self, example: Example) -> list[str]:
+        """The texts that may change, in order."""
+        return [text for index, _ in enumerate(example.messages) for text in self.parts(example, index)[1::2]]
+
+    def parts(self, example: Example, index: int) -> list[str]:
+        """A message cut up: fixed, free, fixed, free, …, fixed."""
+        message = example.messages[index]
+        if message.role not in self._roles:
+            return [message.content]
+        pattern = _pattern(self.template) if self.template and message.role == "user" else None
+        found = pattern.fullmatch(message.content) if pattern else None
+        return list(found.groups()) if found else ["", message.content, ""]
+
+    def rewritten(self, example: Example, texts: Sequence[str], origin: str) -> Example:
+        """The example with other texts, in the order of :meth:`texts`; named by its new content."""
+        left = iter(texts)
+        messages = tuple(
+            replace(message, content=_joined(self.parts(example, index), left))
+            for index, message in enumerate(example.messages)
+        )
+        return replace(make_example(messages, example.task_system), origin=origin)
+
+    @property
+    def _roles(self) -> set[Role]:
+        return {"user", "assistant"} if self.answers else {"user"}
+
+
+def _joined(parts: list[str], left: Iterator[str]) -> str:
+    return "".join(next(left) if index % 2 else part for index, part in enumerate(parts))
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    """Matches a message that the template wrote; its groups are fixed, free, …, fixed.
+
+    Where a field's text holds the words that follow it, the shortest reading is taken.
+    """
+    expression, ends_in_text = "", False
+    for text, field, _, _ in Formatter().parse(template):
+        expression += f"({re.escape(text)})" + ("" if field is None else "(.*?)")
+        ends_in_text = field is None
+    return re.compile(expression + ("" if ends_in_text else "()"), re.DOTALL)
