@@ -138,8 +138,9 @@ def _put_away(state: State) -> None:
 
 
 def _weights_problem(spec: RunSpec, watcher: Watcher, unavailable: dict[str, str]) -> str | None:
-    """Fetches the weights of a model, and of its teacher, before their first run; says why they cannot be had."""
-    for model in (spec.model, spec.teacher.model if spec.teacher else None):
+    """Fetches the weights of a model, its teacher and translators before their first run; says why they are not had."""
+    translators = spec.augment.models.values() if spec.augment else ()
+    for model in (spec.model, spec.teacher.model if spec.teacher else None, *translators):
         if model is None:
             continue
         if model.fingerprint not in unavailable:

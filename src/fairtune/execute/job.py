@@ -19,6 +19,7 @@ from fairtune.data import (
 from fairtune.evaluate.generation import Answer, generate
 from fairtune.evaluate.metrics import METRICS, Outcome
 from fairtune.evaluate.sampling import sample
+from fairtune.execute.augment import grow
 from fairtune.execute.curve import curve_writer
 from fairtune.execute.items import cut_windows, encode_parts, own_splits, scored_items, training_texts
 from fairtune.execute.phases import PhaseMeter
@@ -33,6 +34,7 @@ from fairtune.models.load import LanguageModel
 from fairtune.models.opening import context_of, open_tokenizer
 from fairtune.models.quantize import parameter_count, weight_bytes
 from fairtune.records import (
+    Augmentation,
     Leakage,
     MetricValue,
     Parameters,
@@ -58,6 +60,7 @@ class Happened:
     tokens: TokenCounts | None = None
     parameters: Parameters | None = None
     leakage: Leakage | None = None
+    augmentation: Augmentation | None = None
     selection: Selection | None = None
 
 
@@ -88,7 +91,7 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
     meter.device = choose_device(spec.budget.device)
     with meter.phase("load"):
         splits = _splits(spec, happened)
-        prepared = _prepare(spec, splits)
+        prepared = _prepare(spec, splits, meter, happened)
         _require_context(spec, prepared)
     lessons = prepare_lessons(spec, folder, prepared.train, prepared.tokenizer, prepared.longest, meter)
     with meter.phase("load"):
@@ -119,8 +122,11 @@ def _splits(spec: RunSpec, happened: Happened) -> Splits:
     return splits
 
 
-def _prepare(spec: RunSpec, splits: Splits) -> Prepared:
-    """Training and validation cut to the recipe's length; test items never. Documents are cut into windows."""
+def _prepare(spec: RunSpec, splits: Splits, meter: PhaseMeter, happened: Happened) -> Prepared:
+    """Training and validation cut to the recipe's length; test items never. Documents are cut into windows.
+
+    Changed copies of training examples stand behind the originals.
+    """
     folder = fetch(spec.model, print)
     tokenizer = open_tokenizer(spec.model, folder, training_texts(splits))
     parts = encode_parts(splits, tokenizer)
@@ -128,7 +134,9 @@ def _prepare(spec: RunSpec, splits: Splits) -> Prepared:
     train, validation, cut = parts.train, parts.validation, Cut(0, 0)
     if spec.training is not None:
         length = spec.training.max_length
-        train, cut = cut_to(cut_windows(train, length, context, tokenizer), length)
+        grown = grow(spec, splits, parts, tokenizer, meter.device).with_room(length)
+        happened.augmentation = grown.account
+        train, cut = cut_to([*cut_windows(train, length, context, tokenizer), *grown.items], length)
         validation, _ = cut_to(cut_windows(validation, length, context, tokenizer), length)
     scored = scored_items(spec, parts.test, context, tokenizer)
     return Prepared(folder, tokenizer, context, parts.longest, train, validation, scored, cut)

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from fairtune.data import Splits, load_splits
+from fairtune.data.augment import AUGMENTATIONS
 from fairtune.errors import Problem, SpecError
 from fairtune.evaluate.metrics import METRICS
+from fairtune.execute.augment import require_prompts, resolve_augment
 from fairtune.execute.limits import beyond_limits
 from fairtune.methods import METHODS, Method
 from fairtune.models import identify
-from fairtune.study import LoadedStudy, MethodWords, RunSpec, Vocabulary, expand, load_study
+from fairtune.study import AugmentWords, LoadedStudy, MethodWords, RunSpec, Vocabulary, expand, load_study
 from fairtune.tasks import TASKS
 
 
@@ -24,7 +26,9 @@ def vocabulary() -> Vocabulary:
         name: MethodWords(method.options, method.trains, functools.partial(_default_rate, method), method.open)
         for name, method in METHODS.items()
     }
-    return Vocabulary(methods, {name: metric.version for name, metric in METRICS.items()}, TASKS)
+    metrics = {name: metric.version for name, metric in METRICS.items()}
+    kinds = {name: AugmentWords(kind.options, kind.changes) for name, kind in AUGMENTATIONS.items()}
+    return Vocabulary(methods, metrics, TASKS, kinds)
 
 
 def _default_rate(method: Method, options: Mapping[str, Any]) -> float | None:
@@ -51,10 +55,10 @@ def read_request(path: Path) -> Request:
     words = vocabulary()
     loaded = load_study(path, words)
     splits = load_splits(loaded.task, loaded.task_root)
-    problems = _unsuited(loaded, splits)
+    problems = [*_unsuited(loaded, splits), *require_prompts(loaded.augments, splits)]
     if problems:
         raise SpecError(problems, str(path))
-    specs = expand(loaded, words, identify, splits.fingerprint())
+    specs = expand(loaded, words, identify, splits.fingerprint(), resolve_augment)
     problems = beyond_limits(specs)
     if problems:
         raise SpecError(problems, str(path))

@@ -59,7 +59,7 @@ def load_tokenizer(folder: Path, trust_remote_code: bool) -> Any:
     Raises:
         ModelError: missing or not readable.
     """
-    return _load(AutoTokenizer, folder, trust_remote_code)
+    return from_folder(AutoTokenizer, folder, trust_remote_code)
 
 
 def load_config(folder: Path, trust_remote_code: bool) -> Any:
@@ -68,7 +68,7 @@ def load_config(folder: Path, trust_remote_code: bool) -> Any:
     Raises:
         ModelError: missing or not readable.
     """
-    return _load(AutoConfig, folder, trust_remote_code)
+    return from_folder(AutoConfig, folder, trust_remote_code)
 
 
 def load_model(
@@ -92,7 +92,7 @@ def load_model(
         ModelError: missing, not readable, or code of the model's own that was not allowed.
     """
     transformers_logging.disable_progress_bar()
-    network, loaded = _load(
+    network, loaded = from_folder(
         AutoModelForCausalLM,
         folder,
         trust_remote_code,
@@ -133,7 +133,12 @@ def _kept_layers(folder: Path, trust_remote_code: bool, count: int | None) -> di
     return {"config": keep_first_layers(load_config(folder, trust_remote_code), count)}
 
 
-def _load(kind: Any, folder: Path, trust_remote_code: bool, **options: Any) -> Any:
+def from_folder(kind: Any, folder: Path, trust_remote_code: bool, **options: Any) -> Any:
+    """What one of transformers' Auto classes reads in a local folder.
+
+    Raises:
+        ModelError: missing, not readable, or code of the model's own that was not allowed.
+    """
     try:
         return kind.from_pretrained(str(folder), local_files_only=True, trust_remote_code=trust_remote_code, **options)
     except MemoryError:

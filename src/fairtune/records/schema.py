@@ -102,6 +102,20 @@ class Leakage(Part):
     ids: tuple[str, ...] = Field(default=(), description="the test items")
 
 
+class Augmentation(Part):
+    """Changed copies of training examples, which training went through besides the originals."""
+
+    kind: str
+    label: str
+    originals: int = Field(description="training examples before, all kept")
+    asked: int = Field(description="copies asked for: ratio × originals")
+    added: int = Field(description="copies that training went through")
+    not_made: int = Field(description="asked for, and no draft asked anything new")
+    held_out: int = Field(description="drafts thrown away: they asked what a validation or test example asks")
+    no_room: int = Field(default=0, description="made, and left out: the prompt filled training.max_length")
+    seconds: float = Field(description="of the load phase, for making them; never part of training")
+
+
 class Selection(Part):
     """Which epoch's weights were kept."""
 
@@ -147,5 +161,6 @@ class RunRecord(BaseModel):
     parameters: Parameters | None = None
     plan: Plan = Plan()
     leakage: Leakage | None = None
+    augmentation: Augmentation | None = None
     selection: Selection | None = None
     provenance: Provenance | None = None

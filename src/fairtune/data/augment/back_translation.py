@@ -26,7 +26,7 @@ class Way(Strict):
 
     source: str | None = Field(default=None, min_length=1, description="hub id or ./folder of a seq2seq model")
     revision: str | None = Field(default=None, description="branch, tag or commit of a hub model")
-    prefix: str = Field(default="", description='put before every line; T5 wants "translate English to German: "')
+    instruction: str = Field(default="", description='put before every line; T5 wants "translate English to German: "')
     source_language: str | None = Field(default=None, description="for models of many languages: eng_Latn")
     target_language: str | None = Field(default=None, description="the token its translations begin with: deu_Latn")
     beams: Count = Field(default=1, description="width of the beam search; 1 is greedy")

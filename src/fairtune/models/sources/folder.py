@@ -17,6 +17,7 @@ _DESCRIPTIONS = (
     "tokenizer*.json",
     "*.jinja",
     "*.model",
+    "*.spm",
     "vocab*",
     "merges.txt",
     "added_tokens.json",

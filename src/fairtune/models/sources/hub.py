@@ -14,7 +14,7 @@ from fairtune.study import ModelRef
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[\w.-]+)?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # Everything a causal language model needs, and no weights that can run code.
-_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.py")
+_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.spm", "*.txt", "*.py")
 
 
 def claims(ref: ModelRef, root: Path) -> bool:
