@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fairtune.evaluate.metrics import METRICS
@@ -57,14 +58,19 @@ def _signed(value: float) -> str:
 
 
 def _name(spec: RunSpec, report: Report) -> tuple[str, ...]:
-    """The method; model and precision where they vary."""
+    """The method, and where they vary its augmentation, the model and the precision."""
     specs = [entry.spec for entry in report.entries]
-    parts = [spec.method.label]
+    parts = [spec.method.label, *([spec.augment.label] if spec.augment and _varies(specs) else [])]
     if len({other.model.name for other in specs}) > 1:
         parts.append(spec.model.name)
     if len({other.precision for other in specs}) > 1:
         parts.append(spec.precision)
     return tuple(parts)
+
+
+def _varies(specs: Sequence[RunSpec]) -> bool:
+    """Whether trained runs differ in their augmentation."""
+    return len({spec.augment and spec.augment.label for spec in specs if spec.method.trains}) > 1
 
 
 def _who(row: Row, report: Report) -> list[tuple[str, ...]]:

@@ -315,6 +315,7 @@ def _notes(entries: Sequence[Entry], comparisons: Sequence[Comparison]) -> list[
                 f"Cut: {tokens.cut_examples} training examples were longer than max_length and lost "
                 f"{tokens.cut_tokens} tokens ({entry.spec.method.label})."
             )
+    notes += _augmented(entries)
     reasons = {value.reason for entry in entries if entry.record for value in entry.record.metrics.values()}
     notes += [f"[?]: no interval, since {reason}." for reason in sorted(filter(None, reasons))]
     if comparisons:
@@ -324,3 +325,18 @@ def _notes(entries: Sequence[Entry], comparisons: Sequence[Comparison]) -> list[
             "Holm over all comparisons of a table within each metric)."
         )
     return list(dict.fromkeys(notes))
+
+
+def _augmented(entries: Sequence[Entry]) -> list[str]:
+    """What each augmentation added, with the first seed; copies that could not be made are told."""
+    notes: dict[str, str] = {}
+    for entry in entries:
+        found = entry.record.augmentation if entry.record else None
+        if found and found.label not in notes:
+            less = found.asked - found.added
+            why = f" ({less} fewer than asked: no new text, a held-out question, or no room)" if less else ""
+            notes[found.label] = (
+                f"Augmentation {found.label}: {found.added} changed copies{why} besides {found.originals} training "
+                f"examples; an epoch goes over both."
+            )
+    return list(notes.values())

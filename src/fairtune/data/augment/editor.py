@@ -58,8 +58,7 @@ def _pattern(template: str) -> re.Pattern[str]:
 
     Where a field's text holds the words that follow it, the shortest reading is taken.
     """
-    expression, ends_in_text = "", False
+    expression = "("
     for text, field, _, _ in Formatter().parse(template):
-        expression += f"({re.escape(text)})" + ("" if field is None else "(.*?)")
-        ends_in_text = field is None
-    return re.compile(expression + ("" if ends_in_text else "()"), re.DOTALL)
+        expression += re.escape(text) + ("" if field is None else ")(.*?)(")
+    return re.compile(expression + ")", re.DOTALL)

@@ -17,6 +17,7 @@ _HEADINGS = (
         "train_peak_bytes",
         "evaluate_peak_bytes",
     ),
+    "augmentation",
 )
 
 
@@ -27,7 +28,7 @@ def render(report: Report) -> str:
     writer.writerow(_HEADINGS)
     for row in report.rows:
         for name in report.metrics:
-            writer.writerow([*_run(report, row), *_score(row, name), *_cost(row)])
+            writer.writerow([*_run(report, row), *_score(row, name), *_cost(row), _augmentation(row)])
     return text.getvalue()
 
 
@@ -37,6 +38,10 @@ def _run(report: Report, row: Row) -> list[str]:
     status = "ok" if row.mean else row.entries[0].status
     runs = "+".join(entry.spec.run_id for entry in row.entries)
     return [report.study, spec.model.name, spec.method.label, spec.precision, seed, runs, status]
+
+
+def _augmentation(row: Row) -> str:
+    return row.spec.augment.label if row.spec.augment else ""
 
 
 def _score(row: Row, name: str) -> list[str | float | None]:
