@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import fairtune
+from fairtune.data.augment import AUGMENTATIONS
 from fairtune.data.starter import SMALL_MODEL, starter_study
 from fairtune.evaluate.metrics import METRICS
 from fairtune.execute import vocabulary
@@ -55,9 +56,11 @@ def compared(path):
 
 
 @pytest.mark.parametrize(
-    ("names", "room"), [(set(METHODS), "methods"), (set(METRICS), "evaluate/metrics")], ids=["methods", "metrics"]
+    ("names", "room"),
+    [(set(METHODS), "methods"), (set(METRICS), "evaluate/metrics"), (set(AUGMENTATIONS) - {"none"}, "data/augment")],
+    ids=["methods", "metrics", "augmentations"],
 )
-def test_nobody_outside_its_room_mentions_a_method_or_metric_by_name(names, room):
+def test_nobody_outside_its_room_mentions_a_method_metric_or_augmentation_by_name(names, room):
     allowed = {"study/spec.py"} if room == "evaluate/metrics" else set()  # the default metrics of a task
     offenders = {
         str(path.relative_to(SOURCE)): sorted(found)

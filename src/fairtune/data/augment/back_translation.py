@@ -38,7 +38,7 @@ class Way(Strict):
     def _one_of_two(self) -> Way:
         if (self.source is None) == (self.command is None):
             raise ValueError("needs a model (`source`) or a `command`, and not both")
-        if self.command is not None and self.model_fields_set != {"command"}:
+        if self.command is not None and self.model_dump(exclude_defaults=True).keys() != {"command"}:
             raise ValueError("a `command` has no other settings")
         return self
 
