@@ -23,6 +23,8 @@ SMALL_MODEL = (
 _TEMPLATES = {True: "starter_text.yaml", False: "starter.yaml"}
 # Tokens are at most as many as bytes, and usually a quarter; the longest answer gets room to spare.
 _BYTES_PER_TOKEN = 2
+# Rows from which a share would be more than a first look needs.
+_SHARED, _MANY = 1_000, 3_000
 _YAML_WORDS = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
 
 
@@ -46,6 +48,11 @@ def starter_study(data: str, target: Path) -> str:
         bad_rows=_bad_rows(faults),
         columns=", ".join(columns),
         labels=_label_lines(reading),
+        limit=_limit(len(examples)),
+        prompt=_prompt(reading),
+        metrics="[perplexity, exact_match]" if reading.labels else "[perplexity, bleu, exact_match]",
+        validation="100" if len(examples) > _SHARED else "0.1",
+        test="200" if len(examples) > _SHARED else "0.2",
         characters=f"{sum(len(example.answer) for example in examples):,}",
         model=SMALL_MODEL,
         new_tokens=min(512, max(16, longest // _BYTES_PER_TOKEN)),
@@ -76,8 +83,19 @@ def _label_lines(reading: Reading) -> str:
     if not SHAPES[reading.shape or ""].needs_labels:
         return ""
     labels = ", ".join(json.dumps(label, ensure_ascii=False) for label in reading.labels)
-    asked = 'prompt: {system: "Answer with the labels that fit the text, or none. Labels: {labels}"}'
-    return f"  labels: [{labels}]      # in the order of answers\n  {asked}\n"
+    return f"  labels: [{labels}]      # in the order of answers\n"
+
+
+def _prompt(reading: Reading) -> str:
+    if reading.labels:
+        return 'prompt: {system: "Answer with the labels that fit the text, or none. Labels: {labels}"}'
+    return '# prompt: {system: "Answer in one sentence."}'
+
+
+def _limit(rows: int) -> str:
+    """A first look need not take a night."""
+    line = "  limit: 2000               # train on so many of the rows, for a first look; take it out to use all\n"
+    return line if rows > _MANY else ""
 
 
 def _quoted(text: str) -> str:

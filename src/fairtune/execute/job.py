@@ -33,6 +33,7 @@ from fairtune.models.load import LanguageModel
 from fairtune.models.opening import context_of, open_tokenizer
 from fairtune.models.quantize import parameter_count, weight_bytes
 from fairtune.records import (
+    BadRows,
     Leakage,
     MetricValue,
     Parameters,
@@ -58,6 +59,7 @@ class Happened:
     tokens: TokenCounts | None = None
     parameters: Parameters | None = None
     leakage: Leakage | None = None
+    bad_rows: BadRows | None = None
     selection: Selection | None = None
 
 
@@ -109,6 +111,8 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
 
 def _splits(spec: RunSpec, happened: Happened) -> Splits:
     splits = own_splits(spec)
+    if splits.bad_rows.count:
+        happened.bad_rows = BadRows(count=splits.bad_rows.count, listed=splits.bad_rows.listed)
     trained, chosen = overlap(splits.train, splits.test), overlap(splits.validation, splits.test)
     happened.leakage = Leakage(
         test_in_train=len(trained),

@@ -102,6 +102,13 @@ class Leakage(Part):
     ids: tuple[str, ...] = Field(default=(), description="the test items")
 
 
+class BadRows(Part):
+    """Rows of the data that could not be used and were left out, since the task says `on_bad_rows: skip`."""
+
+    count: int
+    listed: tuple[str, ...] = Field(description="file, line, what was found and expected; the first thousand")
+
+
 class Selection(Part):
     """Which epoch's weights were kept."""
 
@@ -147,5 +154,6 @@ class RunRecord(BaseModel):
     parameters: Parameters | None = None
     plan: Plan = Plan()
     leakage: Leakage | None = None
+    bad_rows: BadRows | None = Field(default=None, description="None where every row was used")
     selection: Selection | None = None
     provenance: Provenance | None = None

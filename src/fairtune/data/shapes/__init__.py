@@ -109,7 +109,7 @@ def _with_system(turns: list[Message], reading: Reading) -> Example:
     if system is None or turns[0].role == "system":
         return make_example(tuple(turns))
     if reading.labels:
-        system = system.replace("{labels}", ", ".join(reading.labels))
+        system = system.replace("{labels}", labels.listed(reading.labels))
     return make_example((Message("system", system), *turns), task_system=True)
 
 

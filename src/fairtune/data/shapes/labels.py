@@ -23,6 +23,11 @@ def separator(labels: Iterable[str]) -> str:
     return next((mark for mark in _SEPARATORS if not any(mark in label for label in known)), _SEPARATORS[-1])
 
 
+def listed(labels: Sequence[str]) -> str:
+    """All of them, as a prompt names them: apart as in an answer."""
+    return separator(labels).join(labels)
+
+
 def no_label(labels: Iterable[str]) -> str:
     """The answer for a text without labels, which is itself no label."""
     known = {label.casefold() for label in labels}
@@ -79,7 +84,7 @@ def _convert(columns: Mapping[str, Any], reading: Reading) -> list[Message]:
     unknown = [name for name in chosen if name not in reading.labels]
     if unknown:
         raise ValueError(f"label '{unknown[0]}' is not in the set: {', '.join(reading.labels)}")
-    asked = question({**columns, "labels": ", ".join(reading.labels)}, reading.prompt, text(columns, key))
+    asked = question({**columns, "labels": listed(reading.labels)}, reading.prompt, text(columns, key))
     return [asked, Message("assistant", render(chosen, reading.labels))]
 
 
