@@ -3,17 +3,19 @@
 import math
 import random
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from fairtune.data import Message, encode_all, leak_key, make_example
-from fairtune.data.augment import AUGMENTATIONS, Tools, add_encoded, add_examples, eda
+from fairtune.data.augment import AUGMENTATIONS, Instruction, Tools, add_encoded, add_examples, eda
 from fairtune.data.augment.mask import masked
 from fairtune.data.augment.variants import TRIES, quota
 from fairtune.data.augment.words import Words
 from tests import tiny
 
 SYNONYMS = {f"word{index}": [f"other{index}", f"more{index}"] for index in range(500)}
+NOTHING = Instruction()
 ALPHAS = [0.01, 0.05, 0.1, 0.29, 0.5, 1.0]
 
 
@@ -30,10 +32,10 @@ def examples(count, words=12):
     ]
 
 
-def add(kind, given, seed=0, held_out=(), template=None, tmp=None, **options):
+def add(kind, given, seed=0, held_out=(), instruction=NOTHING, **options):
     found = AUGMENTATIONS[kind]
-    tools = Tools(tmp, tmp, None)
-    return add_examples(found, given, found.options(**options), seed, tools, held_out, template)
+    tools = Tools(Path(), Path(), None)
+    return add_examples(found, given, found.options(**options), seed, tools, held_out, instruction)
 
 
 def swapped(given, seed=0, **options):
@@ -175,7 +177,7 @@ def test_the_words_of_the_tasks_template_never_change():
     template = "Translate {{this}} now: {prompt}\nInto {language} please."
     asked = template.format(prompt=text(6), language="old spanish words")
     given = [make_example((Message("user", asked), Message("assistant", "x")))]
-    made = add("mask", given, ratio=6, rate=0.5, template=template).items
+    made = add("mask", given, ratio=6, rate=0.5, instruction=Instruction(template)).items
     assert len(made) == 6
     for item in made:
         start, middle, end = "Translate {this} now: ", "\nInto ", " please."
@@ -183,6 +185,15 @@ def test_the_words_of_the_tasks_template_never_change():
         assert item.question.endswith(end)
         assert middle in item.question
         assert item.question.count("[MASK]") == 3 + 2
+
+
+def test_the_list_of_labels_in_a_prompt_never_changes():
+    given = [make_example((Message("user", f"Choose one of yes, no: {text(5)}"), Message("assistant", "yes")))]
+    instruction = Instruction("Choose one of {labels}: {text}", frozenset({"yes, no"}))
+    made = add("mask", given, ratio=5, rate=0.5, instruction=instruction).items
+    assert len(made) == 5
+    assert all(item.question.startswith("Choose one of yes, no: ") for item in made)
+    assert all(item.question.count("[MASK]") == 2 for item in made)
 
 
 def test_a_copy_that_asks_a_held_out_question_is_thrown_away():
@@ -207,11 +218,11 @@ def test_what_cannot_be_varied_is_counted():
 # Tokens
 
 
-def dropped(given, tokenizer, seed=0, held_out=(), template=None, **options):
+def dropped(given, tokenizer, seed=0, held_out=(), instruction=NOTHING, **options):
     kind = AUGMENTATIONS["token_dropout"]
     encoded = encode_all(given, tokenizer)
     held = encode_all(held_out, tokenizer)
-    return encoded, add_encoded(kind, given, encoded, kind.options(**options), seed, tokenizer, held, template)
+    return encoded, add_encoded(kind, given, encoded, kind.options(**options), seed, tokenizer, held, instruction)
 
 
 def is_part_of(short, long):
@@ -253,7 +264,7 @@ def test_system_messages_earlier_answers_and_the_template_keep_their_tokens():
     asked = template.format(prompt=text(30))
     turns = [("system", text(5)), ("user", asked), ("assistant", "Say: word1"), ("user", asked), ("assistant", "x")]
     given = [make_example(tuple(Message(role, content) for role, content in turns))]
-    _, found = dropped(given, tokenizer, template=template, rate=0.5)
+    _, found = dropped(given, tokenizer, instruction=Instruction(template), rate=0.5)
     said = tokenizer.decode(found.items[0].tokens).split("<|im_start|>")
     assert said[1] == f"system\n{text(5)}<|im_end|>\n"
     assert said[3] == "assistant\nSay: word1<|im_end|>\n"
@@ -261,6 +272,16 @@ def test_system_messages_earlier_answers_and_the_template_keep_their_tokens():
         assert turn.startswith("user\nSay: ")
         assert turn.endswith("!<|im_end|>\n")
         assert len(turn) < len(asked)
+
+
+def test_a_templates_own_system_message_keeps_its_tokens():
+    tokenizer = tiny.tokenizer()
+    own = "<|im_start|>system\nI am word1 word2.<|im_end|>\n"
+    tokenizer.chat_template = own + tokenizer.chat_template
+    given = [make_example((Message("user", "I am word1 word2."), Message("assistant", "x")))]
+    _, found = dropped(given, tokenizer, ratio=5, rate=0.5)
+    assert len(found.items) == 5
+    assert all(tokenizer.decode(item.tokens).startswith(own) for item in found.items)
 
 
 def test_token_dropout_is_decided_by_seed_and_content_and_meets_no_held_out_prompt():

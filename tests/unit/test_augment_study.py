@@ -122,7 +122,18 @@ def test_plain_text_is_not_augmented(tmp_path, gpt2):
     (tmp_path / "input.txt").write_text(tiny.text(1200), encoding="utf-8")
     task = {"name": "text", "train": "input.txt", "metrics": ["perplexity"]}
     path = study(tmp_path, gpt2, task=task, augment=["none", "mask"])
-    with pytest.raises(SpecError, match="augment: mask changes what is asked, and plain text asks nothing"):
+    with pytest.raises(SpecError, match="augment: changes what is asked, and plain text asks nothing"):
         read_request(path)
     study(tmp_path, gpt2, task=task, augment="none")
+    assert read_request(path).specs
+
+
+def test_labels_are_never_changed(tmp_path, gpt2):
+    rows = [{"text": f"row {index} is good", "label": ["yes", "no"][index % 2]} for index in range(20)]
+    tiny.write_jsonl(tmp_path / "labels.jsonl", rows)
+    task = {"name": "labels", "train": "labels.jsonl", "metrics": ["exact_match"]}
+    path = study(tmp_path, gpt2, task=task, augment=["none", {"mask": {"answers": True}}])
+    with pytest.raises(SpecError, match=r"augment\.mask\.answers: the answers are labels"):
+        read_request(path)
+    study(tmp_path, gpt2, task=task, augment=["none", "mask"])
     assert read_request(path).specs

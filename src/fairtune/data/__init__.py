@@ -1,21 +1,27 @@
 """Rows ▸ examples ▸ parts ▸ tokens ▸ batches. Nothing here needs torch."""
 
 from fairtune.data.batches import MicroBatch, micro_batches, updates
+from fairtune.data.corpus import Examples
 from fairtune.data.encode import Cut, Encoded, cut_to, encode_all, only_last_answer, require_context, stop_tokens
 from fairtune.data.examples import Example, Message, digest, folded, leak_key, make_example
+from fairtune.data.formats import FORMATS
 from fairtune.data.leaks import overlap
-from fairtune.data.shapes import SHAPES, recognise, to_examples
+from fairtune.data.shapes import SHAPES, Reading, recognise, to_examples
 from fairtune.data.sources import Row, read_rows
-from fairtune.data.task_data import Splits, load_splits
+from fairtune.data.task_data import BadRows, Splits, load_splits
 from fairtune.data.windows import windows
 
 __all__ = [
+    "FORMATS",
     "SHAPES",
+    "BadRows",
     "Cut",
     "Encoded",
     "Example",
+    "Examples",
     "Message",
     "MicroBatch",
+    "Reading",
     "Row",
     "Splits",
     "cut_to",

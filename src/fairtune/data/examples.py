@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
@@ -30,7 +30,11 @@ class Example:
     messages: tuple[Message, ...]
     task_system: bool = False
     """The first message is the task's instruction, the same for every row, rather than the row's own."""
-    origin: str = ""
+    where: str = field(default="", compare=False)
+    """File and line, for people."""
+    group: str | None = field(default=None, compare=False)
+    """Examples of one group stand on one side of a split."""
+    origin: str = field(default="", compare=False)
     """Of an example that was made from another: how, and from which (``eda of 0f3c…``)."""
 
     @property

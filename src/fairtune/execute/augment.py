@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairtune.data import Encoded, Splits, encode_all
-from fairtune.data.augment import AUGMENTATIONS, Added, Tools, Translator, add_encoded, add_examples
+from fairtune.data.augment import AUGMENTATIONS, Added, Instruction, Tools, Translator, add_encoded, add_examples
+from fairtune.data.shapes.labels import listed
 from fairtune.errors import Problem
 from fairtune.models import cache_folder, fetch, identify
 from fairtune.records import Augmentation
@@ -47,13 +48,16 @@ def resolve_augment(choice: AugmentChoice, root: Path) -> AugmentChoice:
     )
 
 
-def require_prompts(choices: Iterable[AugmentChoice | None], splits: Splits) -> list[Problem]:
-    """What is wrong with augmenting these data."""
-    asked = sorted({choice.name for choice in choices if choice is not None})
-    if not asked or not any(example.is_text for example in splits.train):
-        return []
-    told = f"{', '.join(asked)} changes what is asked, and plain text asks nothing; leave out `augment`"
-    return [Problem("augment", told)]
+def beyond_data(choices: Iterable[AugmentChoice | None], splits: Splits) -> list[Problem]:
+    """Why these data cannot be augmented as asked."""
+    asked = [choice for choice in choices if choice is not None]
+    if asked and any(example.is_text for example in splits.train):
+        return [Problem("augment", "changes what is asked, and plain text asks nothing; leave `augment` out")]
+    return [
+        Problem(f"augment.{choice.name}.answers", "the answers are labels, and another label is another answer")
+        for choice in asked
+        if splits.labels and choice.options.get("answers")
+    ]
 
 
 @dataclass(frozen=True)
@@ -102,14 +106,17 @@ def grow(spec: RunSpec, splits: Splits, parts: Parts, tokenizer: Any, device: to
 def _added(
     choice: AugmentChoice, spec: RunSpec, splits: Splits, parts: Parts, tokenizer: Any, device: torch.device
 ) -> Added[Encoded]:
-    kind, template = AUGMENTATIONS[choice.name], spec.task.task.prompt.template
+    kind = AUGMENTATIONS[choice.name]
+    instruction = Instruction(
+        spec.task.task.prompt.template, frozenset([listed(splits.labels)] if splits.labels else [])
+    )
     options: Any = kind.options.model_validate(choice.options)
     if kind.tokens is not None:
         held = [*parts.validation, *parts.test]
-        return add_encoded(kind, splits.train, parts.train, options, spec.seed, tokenizer, held, template)
+        return add_encoded(kind, splits.train, parts.train, options, spec.seed, tokenizer, held, instruction)
     tools = Tools(Path(choice.root), cache_folder(), _translators(choice, device))
     questions = [*splits.validation, *splits.test]
-    made = add_examples(kind, splits.train, options, spec.seed, tools, questions, template)
+    made = add_examples(kind, splits.train, options, spec.seed, tools, questions, instruction)
     return Added(tuple(encode_all(made.items, tokenizer)), made.not_made, made.held_out)
 
 

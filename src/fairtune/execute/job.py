@@ -35,6 +35,7 @@ from fairtune.models.opening import context_of, open_tokenizer
 from fairtune.models.quantize import parameter_count, weight_bytes
 from fairtune.records import (
     Augmentation,
+    BadRows,
     Leakage,
     MetricValue,
     Parameters,
@@ -61,6 +62,7 @@ class Happened:
     parameters: Parameters | None = None
     leakage: Leakage | None = None
     augmentation: Augmentation | None = None
+    bad_rows: BadRows | None = None
     selection: Selection | None = None
 
 
@@ -112,6 +114,8 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
 
 def _splits(spec: RunSpec, happened: Happened) -> Splits:
     splits = own_splits(spec)
+    if splits.bad_rows.count:
+        happened.bad_rows = BadRows(count=splits.bad_rows.count, listed=splits.bad_rows.listed)
     trained, chosen = overlap(splits.train, splits.test), overlap(splits.validation, splits.test)
     happened.leakage = Leakage(
         test_in_train=len(trained),

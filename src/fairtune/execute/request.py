@@ -12,7 +12,7 @@ from fairtune.data import Splits, load_splits
 from fairtune.data.augment import AUGMENTATIONS
 from fairtune.errors import Problem, SpecError
 from fairtune.evaluate.metrics import METRICS
-from fairtune.execute.augment import require_prompts, resolve_augment
+from fairtune.execute.augment import beyond_data, resolve_augment
 from fairtune.execute.limits import beyond_limits
 from fairtune.methods import METHODS, Method
 from fairtune.models import identify
@@ -55,7 +55,7 @@ def read_request(path: Path) -> Request:
     words = vocabulary()
     loaded = load_study(path, words)
     splits = load_splits(loaded.task, loaded.task_root)
-    problems = [*_unsuited(loaded, splits), *require_prompts(loaded.augments, splits)]
+    problems = [*_unsuited(loaded, splits), *beyond_data(loaded.augments, splits)]
     if problems:
         raise SpecError(problems, str(path))
     specs = expand(loaded, words, identify, splits.fingerprint(), resolve_augment)

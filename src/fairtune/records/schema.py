@@ -116,6 +116,13 @@ class Augmentation(Part):
     seconds: float = Field(description="of the load phase, for making them; never part of training")
 
 
+class BadRows(Part):
+    """Rows of the data that could not be used and were left out, since the task says `on_bad_rows: skip`."""
+
+    count: int
+    listed: tuple[str, ...] = Field(description="file, line, what was found and expected; the first thousand")
+
+
 class Selection(Part):
     """Which epoch's weights were kept."""
 
@@ -162,5 +169,6 @@ class RunRecord(BaseModel):
     plan: Plan = Plan()
     leakage: Leakage | None = None
     augmentation: Augmentation | None = None
+    bad_rows: BadRows | None = Field(default=None, description="None where every row was used")
     selection: Selection | None = None
     provenance: Provenance | None = None

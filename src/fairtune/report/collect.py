@@ -12,6 +12,7 @@ import numpy as np
 from fairtune.errors import RecordError
 from fairtune.evaluate.metrics import METRICS, Metric
 from fairtune.records import MetricValue, Phase, RunFolder, RunRecord, read_lines
+from fairtune.report.notes import notes_of
 from fairtune.stats import Difference, Floats, estimate, holm, paired_difference
 from fairtune.study import RunSpec
 
@@ -123,7 +124,8 @@ def collect(study: str, entries: Sequence[Entry]) -> Report:
         if whole and group[0].spec.method.trains:
             wholes.append(whole)
     comparisons += _among(wholes, tables, metrics)
-    notes = [*problems, *_unpaired(entries, tables), *_notes(entries, comparisons)]
+    records = [entry.record for entry in entries if entry.record]
+    notes = [*problems, *_unpaired(entries, tables), *notes_of(records, bool(comparisons))]
     return Report(study, tuple(entries), metrics, tuple(rows), tuple(_adjusted(comparisons)), tuple(notes))
 
 
@@ -295,48 +297,3 @@ def _unpaired(entries: Sequence[Entry], tables: Tables) -> list[str]:
                     "no Δ. If the chat template writes the date, run them again on one day"
                 )
     return list(dict.fromkeys(notes))
-
-
-def _notes(entries: Sequence[Entry], comparisons: Sequence[Comparison]) -> list[str]:
-    notes: list[str] = []
-    for entry in entries:
-        leakage = entry.record.leakage if entry.record else None
-        if leakage and (leakage.test_in_train or leakage.test_in_validation):
-            notes.append(
-                f"Leak: {leakage.test_in_train} test items are asked in training too, {leakage.test_in_validation} in "
-                "validation (ids in record.json; of plain text, pieces of 13 words). Every score of a trained run is "
-                "flattered by them."
-            )
-            break
-    for entry in entries:
-        tokens = entry.record.tokens if entry.record else None
-        if tokens and tokens.cut_examples:
-            notes.append(
-                f"Cut: {tokens.cut_examples} training examples were longer than max_length and lost "
-                f"{tokens.cut_tokens} tokens ({entry.spec.method.label})."
-            )
-    notes += _augmented(entries)
-    reasons = {value.reason for entry in entries if entry.record for value in entry.record.metrics.values()}
-    notes += [f"[?]: no interval, since {reason}." for reason in sorted(filter(None, reasons))]
-    if comparisons:
-        notes.append(
-            "Intervals: 95 %, over test items; for a mean they speak of these seeds. Δ: paired difference, to the base "
-            "where no other is named. ▲ better, ▼ worse, ≈ no difference shown, at 5 % (approximate randomisation; "
-            "Holm over all comparisons of a table within each metric)."
-        )
-    return list(dict.fromkeys(notes))
-
-
-def _augmented(entries: Sequence[Entry]) -> list[str]:
-    """What each augmentation added, with the first seed; copies that could not be made are told."""
-    notes: dict[str, str] = {}
-    for entry in entries:
-        found = entry.record.augmentation if entry.record else None
-        if found and found.label not in notes:
-            less = found.asked - found.added
-            why = f" ({less} fewer than asked: no new text, a held-out question, or no room)" if less else ""
-            notes[found.label] = (
-                f"Augmentation {found.label}: {found.added} changed copies{why} besides {found.originals} training "
-                f"examples; an epoch goes over both."
-            )
-    return list(notes.values())

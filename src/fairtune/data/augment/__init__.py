@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from fairtune.data.augment.back_translation import BACK_TRANSLATION
 from fairtune.data.augment.eda import EDA
+from fairtune.data.augment.editor import Instruction
 from fairtune.data.augment.mask import MASK
 from fairtune.data.augment.none import NONE
 from fairtune.data.augment.protocol import Augmentation, Tools
@@ -24,6 +25,7 @@ __all__ = [
     "AUGMENTATIONS",
     "Added",
     "Augmentation",
+    "Instruction",
     "Tools",
     "Translator",
     "add_encoded",

@@ -11,15 +11,27 @@ from fairtune.data.examples import Example, Role, make_example
 
 
 @dataclass(frozen=True)
+class Instruction:
+    """The task's own words, which are the same in every example and never change.
+
+    Attributes:
+        template: what stands around its fields.
+        constants: what a field holds in every example: the list of labels.
+    """
+
+    template: str | None = None
+    constants: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Editor:
     """Takes an example apart and puts it together again.
 
     Attributes:
-        template: the task's, in which only the fields change: what stands around them is the task's instruction.
         answers: whether the assistant's turns change too. System messages never do.
     """
 
-    template: str | None = None
+    instruction: Instruction = Instruction()
     answers: bool = False
 
     def texts(self, example: Example) -> list[str]:
@@ -31,9 +43,15 @@ class Editor:
         message = example.messages[index]
         if message.role not in self._roles:
             return [message.content]
-        pattern = _pattern(self.template) if self.template and message.role == "user" else None
-        found = pattern.fullmatch(message.content) if pattern else None
-        return list(found.groups()) if found else ["", message.content, ""]
+        template = self.instruction.template if message.role == "user" else None
+        found = _pattern(template).fullmatch(message.content) if template else None
+        if found is None:
+            return ["", message.content, ""]
+        parts = list(found.groups())
+        for place in range(1, len(parts), 2):
+            if parts[place] in self.instruction.constants:
+                parts[place - 1 : place + 1] = [parts[place - 1] + parts[place], ""]
+        return parts
 
     def rewritten(self, example: Example, texts: Sequence[str], origin: str) -> Example:
         """The example with other texts, in the order of :meth:`texts`; named by its new content."""
@@ -42,7 +60,7 @@ class Editor:
             replace(message, content=_joined(self.parts(example, index), left))
             for index, message in enumerate(example.messages)
         )
-        return replace(make_example(messages, example.task_system), origin=origin)
+        return replace(make_example(messages, example.task_system), where=example.where, origin=origin)
 
     @property
     def _roles(self) -> set[Role]:

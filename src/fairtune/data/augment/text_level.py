@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
 
-from fairtune.data.augment.editor import Editor
+from fairtune.data.augment.editor import Editor, Instruction
 from fairtune.data.augment.protocol import Augmentation, TextOptions, Tools
 from fairtune.data.augment.variants import Added, fill, quota
 from fairtune.data.examples import Example, leak_key
+
+_NO_INSTRUCTION = Instruction()
 
 
 def add_examples(
@@ -18,14 +20,14 @@ def add_examples(
     seed: int,
     tools: Tools,
     held_out: Iterable[Example] = (),
-    template: str | None = None,
+    instruction: Instruction = _NO_INSTRUCTION,
 ) -> Added[Example]:
     """Changed copies of examples, to be added to them.
 
     Args:
         kind: one that works on text.
         held_out: validation and test, whose questions no copy may ask.
-        template: the task's, whose own words never change.
+        instruction: the task's own words, which never change.
 
     Raises:
         DataError: the kind cannot do it: a command that fails, say.
@@ -34,7 +36,7 @@ def add_examples(
         raise TypeError(f"{kind.name} does not work on text")
     items = {example.id: example for example in examples}
     counts = quota(items, options.ratio, seed)
-    editor = Editor(template, options.answers)
+    editor = Editor(instruction, options.answers)
     texts = dict.fromkeys(text for name in counts for text in editor.texts(items[name]))
     change = kind.words(options, list(texts), tools)
     held = {leak_key(example) for example in held_out}

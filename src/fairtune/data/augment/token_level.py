@@ -8,11 +8,13 @@ from difflib import SequenceMatcher
 from random import Random
 from typing import Any
 
-from fairtune.data.augment.editor import Editor
+from fairtune.data.augment.editor import Editor, Instruction
 from fairtune.data.augment.protocol import Augmentation, Drop, Options
 from fairtune.data.augment.variants import Added, fill, quota
 from fairtune.data.encode import Encoded
 from fairtune.data.examples import Example, digest, folded
+
+_NO_INSTRUCTION = Instruction()
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ def add_encoded(
     seed: int,
     tokenizer: Any,
     held_out: Iterable[Encoded] = (),
-    template: str | None = None,
+    instruction: Instruction = _NO_INSTRUCTION,
 ) -> Added[Encoded]:
     """Copies of encoded examples with fewer tokens in their prompts, to be added to them.
 
@@ -38,11 +40,11 @@ def add_encoded(
         kind: one that works on tokens.
         encoded: the examples as tokens, in the same order, uncut.
         held_out: validation and test, whose prompts no copy may have.
-        template: the task's, whose own words never go.
+        instruction: the task's own words, which never go.
     """
     if kind.tokens is None:
         raise TypeError(f"{kind.name} does not work on tokens")
-    editor = Editor(template)
+    editor = Editor(instruction)
     counts = quota([item.id for item in encoded], options.ratio, seed)
     items = {
         item.id: _Item(item, _positions(example, item, tokenizer, editor) if item.id in counts else ())
@@ -85,26 +87,28 @@ def _without(item: Encoded, gone: frozenset[int]) -> Encoded:
 def _positions(example: Example, item: Encoded, tokenizer: Any, editor: Editor) -> tuple[int, ...]:
     """Where the user's own words stand in the prompt.
 
-    Messages are sought one after another, as the tokens that each is by itself. Where a word has become one token with
-    the template's, the longest stretch that has not is taken.
+    Texts are sought as the tokens that each is by itself, the last one first: a template may begin with a system
+    message of its own, and that with the user's words. Where a word has become one token with the template's, the
+    longest stretch that has not is taken.
     """
     special = set(tokenizer.all_special_ids)
     found: list[int] = []
-    start = 0
-    for index in range(len(example.messages) - 1):
-        for place, part in enumerate(editor.parts(example, index)):
+    end = item.prompt_length
+    for index in range(len(example.messages) - 2, -1, -1):
+        for place, part in reversed(list(enumerate(editor.parts(example, index)))):
             sought = tokenizer(part, add_special_tokens=False)["input_ids"] if part.strip() else []
-            begin, length = _stretch(sought, item.prompt, start)
-            start = begin + length
-            found += range(begin, start) if place % 2 else []
-    return tuple(at for at in found if item.tokens[at] not in special and not item.supervised[at])
+            begin, length = _last_stretch(tuple(sought), item.tokens, end)
+            found += range(begin, begin + length) if place % 2 else []
+            end = begin
+    return tuple(at for at in sorted(found) if item.tokens[at] not in special and not item.supervised[at])
 
 
-def _stretch(sought: Sequence[int], tokens: Sequence[int], start: int) -> tuple[int, int]:
-    """Where the sought tokens, or the longest part of them, stand from ``start`` on, and how many they are."""
-    whole = tuple(sought)
-    for begin in range(start, len(tokens) - len(whole) + 1):
-        if tuple(tokens[begin : begin + len(whole)]) == whole:
-            return begin, len(whole)
-    longest = SequenceMatcher(None, sought, tokens, autojunk=False).find_longest_match(0, len(sought), start)
-    return (longest.b, longest.size) if longest.size else (start, 0)
+def _last_stretch(sought: tuple[int, ...], tokens: tuple[int, ...], end: int) -> tuple[int, int]:
+    """Where the sought tokens, or the longest part of them, stand before ``end``, and how many they are."""
+    if not sought:
+        return end, 0
+    for begin in range(end - len(sought), -1, -1):
+        if tokens[begin : begin + len(sought)] == sought:
+            return begin, len(sought)
+    longest = SequenceMatcher(None, sought, tokens, autojunk=False).find_longest_match(0, len(sought), 0, end)
+    return (longest.b, longest.size) if longest.size else (end, 0)

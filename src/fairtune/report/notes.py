@@ -1,0 +1,70 @@
+"""What must be said beside the tables: leaks, rows left out or added, texts cut, missing intervals, signs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from fairtune.records import RunRecord
+
+_SIGNS = (
+    "Intervals: 95 %, over test items; for a mean they speak of these seeds. Δ: paired difference, to the base "
+    "where no other is named. ▲ better, ▼ worse, ≈ no difference shown, at 5 % (approximate randomisation; "
+    "Holm over all comparisons of a table within each metric)."
+)
+
+
+def notes_of(records: Sequence[RunRecord], compared: bool) -> list[str]:
+    """Each once, in the order of importance. ``compared``: whether there are differences to be read."""
+    notes = [*_leaks(records), *_bad_rows(records), *_augmented(records), *_cuts(records), *_missing_intervals(records)]
+    return list(dict.fromkeys([*notes, *([_SIGNS] if compared else [])]))
+
+
+def _leaks(records: Sequence[RunRecord]) -> Iterator[str]:
+    for record in records:
+        found = record.leakage
+        if found and (found.test_in_train or found.test_in_validation):
+            yield (
+                f"Leak: {found.test_in_train} test items are asked in training too, {found.test_in_validation} in "
+                "validation (ids in record.json; of plain text, pieces of 13 words). Every score of a trained run is "
+                "flattered by them."
+            )
+            return
+
+
+def _bad_rows(records: Sequence[RunRecord]) -> Iterator[str]:
+    for record in records:
+        if record.bad_rows:
+            yield (
+                f"Left out: {record.bad_rows.count:,} rows of the data could not be used (list in record.json). "
+                f"The first: {record.bad_rows.listed[0]}."
+            )
+
+
+def _augmented(records: Sequence[RunRecord]) -> Iterator[str]:
+    """Once for each augmentation, from its first run: other seeds make other copies."""
+    told: set[str] = set()
+    for record in records:
+        found = record.augmentation
+        if found is None or found.label in told:
+            continue
+        told.add(found.label)
+        less = found.asked - found.added
+        why = f" ({less} fewer than asked: no new text, a held-out question, or no room)" if less else ""
+        yield (
+            f"Augmentation {found.label}: {found.added} changed copies{why} beside {found.originals} training examples "
+            f"(seed {record.spec.seed}); an epoch goes over both."
+        )
+
+
+def _cuts(records: Sequence[RunRecord]) -> Iterator[str]:
+    for record in records:
+        if record.tokens and record.tokens.cut_examples:
+            yield (
+                f"Cut: {record.tokens.cut_examples} training examples were longer than max_length and lost "
+                f"{record.tokens.cut_tokens} tokens ({record.spec.method.label})."
+            )
+
+
+def _missing_intervals(records: Sequence[RunRecord]) -> list[str]:
+    reasons = {value.reason for record in records for value in record.metrics.values()}
+    return [f"[?]: no interval, since {reason}." for reason in sorted(filter(None, reasons))]
