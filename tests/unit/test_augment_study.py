@@ -1,13 +1,15 @@
 """Augmentation as an axis of a study: what may be written, what it expands into, what a run is called."""
 
 import json
+from dataclasses import replace
 
 import jsonschema
 import pytest
 
-from fairtune.errors import SpecError
+from fairtune.errors import DataError, SpecError
 from fairtune.execute import read_request, vocabulary
-from fairtune.execute.augment import resolve_augment
+from fairtune.execute.augment import grow, resolve_augment
+from fairtune.execute.items import encode_parts
 from fairtune.study import expand, study_schema
 from tests import tiny
 from tests.cli.command import study
@@ -92,6 +94,23 @@ def test_a_run_is_named_by_the_content_of_its_synonyms_not_by_their_place(tmp_pa
     first = ids("a.tsv", "casa\thogar\n")
     assert ids("b.tsv", "casa\thogar\n") == first
     assert not set(ids("b.tsv", "casa\tvivienda\n")) & set(first)
+
+
+def test_files_that_change_after_planning_stop_the_run(tmp_path, gpt2):
+    mine = tmp_path / "mine.tsv"
+    mine.write_text("uno\teins\n", encoding="utf-8")
+    request = read_request(study(tmp_path, gpt2, methods="full", augment={"eda": {"synonyms": "./mine.tsv"}}))
+    (spec,), splits = request.specs, request.splits
+    tokenizer = tiny.tokenizer(chat=False)
+    parts = encode_parts(splits, tokenizer)
+    grown = grow(spec, splits, parts, tokenizer, None)
+    assert grown.account.added == len(grown.items) == grown.account.asked - grown.account.not_made
+    assert grown == replace(grow(spec, splits, parts, tokenizer, None), account=grown.account)
+    short = grown.with_room(len(grown.items[0].prompt))
+    assert short.account.added + short.account.no_room == grown.account.added > short.account.added
+    mine.write_text("uno\tun\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"augment\.eda: its files changed since the run was planned"):
+        grow(spec, splits, parts, tokenizer, None)
 
 
 def test_translating_models_are_identified_by_their_weights(tmp_path, llama, gpt2):

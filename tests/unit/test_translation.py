@@ -1,5 +1,6 @@
 """Back-translation: by commands and by models, remembered."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,7 +10,11 @@ from fairtune.data import Message, make_example
 from fairtune.data.augment import AUGMENTATIONS, Tools, Translator, add_examples
 from fairtune.data.augment.translator import command_translator, translated
 from fairtune.errors import DataError, ModelError
+from fairtune.execute import read_request
+from fairtune.execute.augment import grow
+from fairtune.execute.items import encode_parts
 from tests import tiny
+from tests.cli.command import study
 
 REVERSE = """
 import sys
@@ -162,6 +167,23 @@ def test_a_language_is_the_first_token_of_a_translation(t5):
     assert all(line.startswith("ab") for line in translator(t5, target_language="ab")(["one", "two three"]))
     with pytest.raises(ModelError, match="target_language 'xx_XX' is no token"):
         translator(t5, target_language="xx_XX")
+
+
+def test_a_run_translates_with_its_models_and_remembers_it(t5, gpt2, tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.setenv("FAIRTUNE_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(t5, tmp_path / "t5")
+    axis = {"back_translation": {"there": "./t5", "back": {"source": "./t5", "beams": 2}, "ratio": 0.5}}
+    request = read_request(study(tmp_path, gpt2, methods="full", augment=axis))
+    (spec,), tokenizer = request.specs, tiny.tokenizer(chat=False)
+    parts = encode_parts(request.splits, tokenizer)
+    first = grow(spec, request.splits, parts, tokenizer, torch.device("cpu"))
+    assert first.account.asked == 8
+    assert first.account.added > 0
+    assert len(list((tmp_path / "cache" / "translations").iterdir())) == 2
+    shutil.rmtree(tmp_path / "t5")  # nothing is left to translate
+    assert grow(spec, request.splits, parts, tokenizer, torch.device("cpu")).items == first.items
 
 
 def test_a_model_without_an_encoder_cannot_translate(llama):

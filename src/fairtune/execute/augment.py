@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from fairtune.data import Encoded, Splits, encode_all
 from fairtune.data.augment import AUGMENTATIONS, Added, Instruction, Tools, Translator, add_encoded, add_examples
+from fairtune.data.augment import Augmentation as Kind
 from fairtune.data.shapes.labels import listed
-from fairtune.errors import Problem
+from fairtune.errors import DataError, Problem
 from fairtune.models import cache_folder, fetch, identify
 from fairtune.records import Augmentation
-from fairtune.study import AugmentChoice, RunSpec
+from fairtune.study import AugmentChoice, ModelChoice, RunSpec
 
 if TYPE_CHECKING:
     import torch
@@ -36,16 +37,20 @@ def resolve_augment(choice: AugmentChoice, root: Path) -> AugmentChoice:
     kind = AUGMENTATIONS[choice.name]
     options = kind.options.model_validate(choice.options)
     models = {name: identify(ref, root) for name, ref in kind.models(options).items()}
-    parts = [kind.fingerprint(options, root), *(f"{name} {model.fingerprint}" for name, model in models.items())]
     chosen = {key: value for key, value in choice.chosen.items() if key not in kind.places}
     return choice.model_copy(
         update={
             "root": str(root),
             "models": models,
             "chosen": chosen,
-            "fingerprint": "; ".join(part for part in parts if part),
+            "fingerprint": _stands_for(kind, options, root, models),
         }
     )
+
+
+def _stands_for(kind: Kind, options: Any, root: Path, models: Mapping[str, ModelChoice]) -> str:
+    parts = [kind.fingerprint(options, root), *(f"{name} {model.fingerprint}" for name, model in models.items())]
+    return "; ".join(part for part in parts if part)
 
 
 def beyond_data(choices: Iterable[AugmentChoice | None], splits: Splits) -> list[Problem]:
@@ -82,7 +87,7 @@ def grow(spec: RunSpec, splits: Splits, parts: Parts, tokenizer: Any, device: to
     The method has no say in it, nor the model where words are changed: what is compared must have learned the same.
 
     Raises:
-        DataError: a translating command fails.
+        DataError: a translating command fails; files have changed since the run was planned.
         ModelError: a translating model cannot be read.
     """
     choice = spec.augment
@@ -111,6 +116,8 @@ def _added(
         spec.task.task.prompt.template, frozenset([listed(splits.labels)] if splits.labels else [])
     )
     options: Any = kind.options.model_validate(choice.options)
+    if _stands_for(kind, options, Path(choice.root), choice.models) != choice.fingerprint:
+        raise DataError(f"augment.{choice.name}: its files changed since the run was planned; run the study again")
     if kind.tokens is not None:
         held = [*parts.validation, *parts.test]
         return add_encoded(kind, splits.train, parts.train, options, spec.seed, tokenizer, held, instruction)
