@@ -5,13 +5,15 @@ import random
 from collections import Counter
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from fairtune.data import Message, encode_all, leak_key, make_example
 from fairtune.data.augment import AUGMENTATIONS, Instruction, Tools, add_encoded, add_examples, eda
 from fairtune.data.augment.mask import masked
 from fairtune.data.augment.variants import TRIES, quota
-from fairtune.data.augment.words import Words
+from fairtune.data.augment.words import Words, bare
 from tests import tiny
 
 SYNONYMS = {f"word{index}": [f"other{index}", f"more{index}"] for index in range(500)}
@@ -93,6 +95,20 @@ def test_words_taken_apart_are_the_text_again(given):
     assert str(words) == given
     for place in range(len(words.words) + 1):
         assert str(words.with_inserted(place, "new")).split() == [*words.words[:place], "new", *words.words[place:]]
+
+
+@hypothesis.given(
+    st.text(max_size=80),
+    st.floats(0.01, 1),
+    st.sampled_from([eda.synonym_replacement, eda.random_insertion, eda.random_swap, eda.random_deletion]),
+)
+@hypothesis.settings(max_examples=200, deadline=None)
+def test_any_text_can_be_changed_and_keeps_a_word(any_text, alpha, operation):
+    assert str(Words.of(any_text)) == any_text
+    synonyms = {bare(word)[1].lower(): ["other"] for word in any_text.split()}
+    changed = operation(any_text, alpha, random.Random(0), synonyms)
+    assert bool(changed.strip()) == bool(any_text.strip())
+    assert bool(masked(any_text, alpha, "#", random.Random(0)).strip()) == bool(any_text.strip())
 
 
 @pytest.mark.parametrize(("rate", "words", "hidden"), [(0.15, 100, 15), (0.15, 4, 1), (0.15, 10, 2), (1, 6, 6)])

@@ -24,7 +24,7 @@ def labels(folder, text):
 
 def test_augmentations_are_an_axis_of_methods_that_train(tmp_path):
     found = labels(tmp_path, START + "augment: [none, eda, {eda: {ratio: 0.5, alpha: [0.05, 0.2]}}]\n")
-    expected = [None, "eda ratio=1 alpha=0.1", "eda ratio=0.5 alpha=0.05", "eda ratio=0.5 alpha=0.2"]
+    expected = [None, "eda", "eda ratio=0.5 alpha=0.05", "eda ratio=0.5 alpha=0.2"]
     assert found == [("base", None, 0), *(("full", label, seed) for label in expected for seed in (0, 1))]
 
 

@@ -52,7 +52,8 @@ def parse_augments(entries: list[Any], vocabulary: Vocabulary) -> tuple[list[Aug
         found += choices
         problems += wrong
     chosen = [choice for choice in found if choice is not None]
-    labels = iter(_labels([(choice.name, choice.options) for choice in chosen], chosen))
+    # Of what differs, only what was chosen is told: `eda` and `eda ratio=0.5`.
+    labels = iter(_labels([(choice.name, choice.chosen) for choice in chosen], chosen))
     return [choice and choice.model_copy(update={"label": next(labels)}) for choice in found], problems
 
 
