@@ -235,10 +235,27 @@ def test_what_a_length_limit_takes_from_answers_is_counted():
     assert found("answers_lost", tokenizer, row) is None
 
 
-def test_signs_that_a_tokenizer_does_not_know_are_found():
-    from fairtune.models.scratch import character_tokenizer
+def test_an_example_that_is_longer_than_the_model_reads_is_found_unless_it_is_cut():
+    row = talk("12345", "67890")  # twelve tokens, of which the last is only predicted
+    assert found("beyond_context", family("plain"), row, context=11) is None
+    assert found("beyond_context", family("plain"), row, context=10).severity == "error"
+    assert found("beyond_context", family("plain"), row, context=10, max_length=11) is None
+    assert found("beyond_context", family("plain"), document("67890" * 9), context=10) is None
 
-    tokenizer = character_tokenizer(["abc"])
+
+def test_a_quick_look_leaves_out_only_notes():
+    examined = material(family("plain"), talk("Yes.", "Si"), talk("Hi", " "))
+    left_out = set(diagnose(examined)) - set(diagnose(examined, quick=True))
+    assert [finding.severity for finding in left_out] == ["note"]
+
+
+def test_signs_that_a_tokenizer_does_not_know_are_found():
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    inner = Tokenizer(models.WordLevel({"<unk>": 0, "a": 1, "b": 2, "c": 3}, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.Split(Regex("."), behavior="isolated")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>", eos_token="<unk>")
     strange = document("abX")
     assert found("unknown_tokens", tokenizer, document("abc"), strange).ids == (strange.id,)
     assert found("unknown_tokens", tokenizer, document("abc")) is None

@@ -4,6 +4,7 @@ from fairtune.records.lock import study_lock
 from fairtune.records.parity import AnswersCompared, LlamaCpp, LogitsCompared, LossCompared, Parity
 from fairtune.records.provenance import GitState, command_line, git_state, package_versions, python_version
 from fairtune.records.schema import (
+    DataFinding,
     ErrorInfo,
     Leakage,
     MetricValue,
@@ -29,6 +30,7 @@ from fairtune.records.store import (
 
 __all__ = [
     "AnswersCompared",
+    "DataFinding",
     "ErrorInfo",
     "GitState",
     "Leakage",

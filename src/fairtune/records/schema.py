@@ -102,6 +102,17 @@ class Leakage(Part):
     ids: tuple[str, ...] = Field(default=(), description="the test items")
 
 
+class DataFinding(Part):
+    """What is wrong with the training examples as this model reads them."""
+
+    name: str
+    severity: Literal["error", "warning", "note"]
+    count: int = Field(description="training examples that have it")
+    share: float = Field(description="of all training examples")
+    ids: tuple[str, ...] = Field(default=(), description="the first of them")
+    text: str = Field(description="what is wrong and what to do")
+
+
 class Selection(Part):
     """Which epoch's weights were kept."""
 
@@ -147,5 +158,6 @@ class RunRecord(BaseModel):
     parameters: Parameters | None = None
     plan: Plan = Plan()
     leakage: Leakage | None = None
+    data_findings: tuple[DataFinding, ...] = ()
     selection: Selection | None = None
     provenance: Provenance | None = None

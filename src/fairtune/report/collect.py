@@ -297,6 +297,17 @@ def _unpaired(entries: Sequence[Entry], tables: Tables) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
+def _data_notes(entries: Sequence[Entry]) -> list[str]:
+    """Errors and warnings about the training examples, each once a model."""
+    return [
+        f"Data: {finding.severity} {finding.name} in {finding.count} training examples ({finding.share:.1%}), as "
+        f"{entry.spec.model.name} reads them: {finding.text}. See `fairtune data show`."
+        for entry in entries
+        for finding in (entry.record.data_findings if entry.record else ())
+        if finding.severity != "note"
+    ]
+
+
 def _notes(entries: Sequence[Entry], comparisons: Sequence[Comparison]) -> list[str]:
     notes: list[str] = []
     for entry in entries:
@@ -315,6 +326,7 @@ def _notes(entries: Sequence[Entry], comparisons: Sequence[Comparison]) -> list[
                 f"Cut: {tokens.cut_examples} training examples were longer than max_length and lost "
                 f"{tokens.cut_tokens} tokens ({entry.spec.method.label})."
             )
+    notes += _data_notes(entries)
     reasons = {value.reason for entry in entries if entry.record for value in entry.record.metrics.values()}
     notes += [f"[?]: no interval, since {reason}." for reason in sorted(filter(None, reasons))]
     if comparisons:

@@ -10,6 +10,7 @@ from typing import Literal
 from fairtune.data.diagnose.marks import Marks, read_marks, special_texts
 from fairtune.data.encode import Encoded, Tokenizer
 from fairtune.data.examples import Example
+from fairtune.data.visible import special_ids
 
 Severity = Literal["error", "warning", "note"]
 # From this share on, a fault is the file's and not a few rows'.
@@ -25,6 +26,8 @@ class Material:
     tokenizer: Tokenizer
     max_length: int | None = None
     """Tokens that training keeps of an example; None where it cuts nothing."""
+    context: int | None = None
+    """Tokens that the model reads at once; None if it states no limit."""
     model: str = ""
     """What tables call the model."""
 
@@ -41,8 +44,7 @@ class Material:
     @functools.cached_property
     def special_ids(self) -> frozenset[int]:
         """The special tokens as numbers."""
-        found = {token for token, added in self.tokenizer.added_tokens_decoder.items() if added.special}
-        return frozenset(found | set(self.tokenizer.all_special_ids))
+        return special_ids(self.tokenizer)
 
     @functools.cached_property
     def asked(self) -> list[tuple[Example, Encoded]]:

@@ -96,5 +96,5 @@ def _added(head: str, tokenizer: Tokenizer) -> str:
     """Words before the first question, as some templates write a system message where a row has none."""
     for text in special_texts(tokenizer):
         head = head.replace(text, " ")
-    words = " ".join(head.split())
+    words = " ".join(head.split()).removeprefix("system ")
     return words if len(words.split()) > 2 else ""

@@ -142,6 +142,20 @@ def answers_cut(material: Material) -> Fault | None:
     )
 
 
+def beyond_context(material: Material) -> Fault | None:
+    """Examples that are longer than the model reads."""
+    context = material.context
+    # The last token is predicted, never read.
+    read = [(item, min(len(item.tokens), material.max_length or len(item.tokens)) - 1) for _, item in material.asked]
+    ids = [item.id for item, length in read if context is not None and length > context]
+    return fault(
+        "error",
+        ids,
+        f"the example is longer than the {context} tokens that the model reads at once; a run refuses it. Lower "
+        "training.max_length, shorten the rows, or take another model",
+    )
+
+
 def unknown_tokens(material: Material) -> Fault | None:
     """Texts with signs that the tokenizer does not know."""
     unknown = material.tokenizer.unk_token_id
@@ -156,22 +170,24 @@ def unknown_tokens(material: Material) -> Fault | None:
 
 def answer_in_context(material: Material) -> Fault | None:
     """Answers whose tokens depend on whether the prompt stands before them."""
-    pairs = material.asked
-    alone = _ids(material, [example.answer for example, _ in pairs])
-    bare = _ids(material, [example.answer.strip() for example, _ in pairs])
-    within = _within(material)
-    ids = [
-        item.id
-        for (_, item), whole, *forms in zip(pairs, within, alone, bare, strict=True)
-        if not any(whole[: len(form)] == form for form in forms)
-    ]
+    within = {example.id: whole for (example, _), whole in zip(material.asked, _within(material), strict=True)}
+    differ = _unlike(material, {example.id: example.answer for example, _ in material.asked}, within)
+    # Many templates strip what they are given.
+    differ = _unlike(material, {name: answer.strip() for name, answer in differ.items()}, within)
     return fault(
         "note",
-        ids,
+        differ,
         "the answer tokenises differently alone than behind its prompt. Nothing is wrong here, since training and "
         "scoring use the same tokens; a program that tokenises the two apart, or as one text, to score answers by "
         "likelihood or to share prompts among them, will compute something else",
     )
+
+
+def _unlike(material: Material, answers: dict[str, str], within: dict[str, Sequence[int]]) -> dict[str, str]:
+    """Of the answers, those whose own tokens are not the ones in context."""
+    alone = _ids(material, list(answers.values()))
+    pairs = zip(answers.items(), alone, strict=True)
+    return {name: answer for (name, answer), tokens in pairs if within[name][: len(tokens)] != tokens}
 
 
 def _within(material: Material) -> list[Sequence[int]]:
