@@ -181,7 +181,7 @@ def test_without_colour_brackets_tell_what_carries_loss():
     ]:
         assert re.search(rf"^ *{name} +{count} +{uncut} *$", text, re.MULTILINE)
     assert "windows" not in text
-    assert "warning answers_cut in 7 (50.0%): something <is> wrong. [a1, a2, …]" in text
+    assert "warning answers_cut in 7 examples (50.0%): something <is> wrong. [a1, a2, …]" in text
 
 
 def test_no_color_on_a_terminal_means_signs():

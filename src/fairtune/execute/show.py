@@ -16,7 +16,7 @@ from fairtune.data.visible import pieces
 from fairtune.errors import SpecError, suggest
 from fairtune.execute.data import Opened, open_data
 from fairtune.execute.items import cut_windows, training_texts
-from fairtune.models import fetch, identify
+from fairtune.models import describe, identify
 from fairtune.models.sources import Say
 from fairtune.study import ModelChoice, ModelRef, Training
 
@@ -107,7 +107,7 @@ def _names(refs: Iterable[ModelRef], root: Path) -> Iterator[str]:
 def _open(opened: Opened, model: ModelChoice, say: Say) -> _Reader:
     from fairtune.models.opening import context_of, open_tokenizer
 
-    folder = fetch(model, say)
+    folder = describe(model, say)
     tokenizer = open_tokenizer(model, folder, training_texts(opened.splits))
     return _Reader(model, tokenizer, context_of(model, folder))
 

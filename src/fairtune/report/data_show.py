@@ -52,7 +52,8 @@ def print_shown(shown: Shown, console: Console) -> None:
     if not shown.findings:
         console.print(Text(f"Nothing found wrong with the {shown.part} part.", style="green"))
     console.print()
-    console.print(_legend(pen), soft_wrap=not console.is_terminal)
+    if shown.examples:
+        console.print(_legend(pen), soft_wrap=not console.is_terminal)
     for example in shown.examples:
         console.print(_heading(example, shown), soft_wrap=True)
         console.print(tokens_text(example, pen.colour), soft_wrap=not console.is_terminal)
@@ -149,7 +150,7 @@ def _finding(finding: Finding) -> Text:
 
 def counted(finding: Finding) -> str:
     """In how many examples, and which share of all."""
-    return f"in {finding.count:,} ({finding.share:.1%})"
+    return f"in {finding.count:,} examples ({finding.share:.1%})"
 
 
 def ids_text(finding: Finding) -> str:

@@ -20,8 +20,8 @@ _FAMILIES = (
 )
 _CHAT_TOKENS = {token for _, _, token in _FAMILIES if token} | {"[INST]", "<|eot_id|>", "<|assistant|>", "<|end|>"}
 _CHAT_NAME = re.compile(r"(?:^|[-_. /])(?:instruct|chat|it|sft|dpo)(?:$|[-_. /])", re.IGNORECASE)
-_ASKS = re.compile(r"^\s*(?:user|human|question|q|instruction|prompt)\s*:", re.IGNORECASE | re.MULTILINE)
-_ANSWERS = re.compile(r"^\s*(?:assistant|bot|ai|answer|a|response|completion)\s*:", re.IGNORECASE | re.MULTILINE)
+_ASKS = re.compile(r"^[ \t]*(?:user|human|question|q|instruction|prompt)[ \t]*:", re.IGNORECASE | re.MULTILINE)
+_ANSWERS = re.compile(r"^[ \t]*(?:assistant|bot|ai|answer|a|response|completion)[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
 
 def template_twice(material: Material) -> Fault | None:
