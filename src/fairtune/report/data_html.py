@@ -52,7 +52,7 @@ def _example(example: ShownExample) -> dict[str, object]:
 
 def _token(piece: Piece) -> dict[str, str]:
     kinds = [(piece.supervised, "loss"), (piece.special, "special"), (bool(piece.character), "bytes")]
-    part = f", part of {piece.character}" if piece.character else ""
+    part = f", part of {visible(piece.character)}" if piece.character else ""
     loss = "carries loss" if piece.supervised else "no loss"
     return {
         "text": visible(piece.text),

@@ -150,7 +150,8 @@ def _finding(finding: Finding) -> Text:
 
 def counted(finding: Finding) -> str:
     """In how many examples, and which share of all."""
-    return f"in {finding.count:,} examples ({finding.share:.1%})"
+    examples = "example" if finding.count == 1 else "examples"
+    return f"in {finding.count:,} {examples} ({finding.share:.1%})"
 
 
 def ids_text(finding: Finding) -> str:
