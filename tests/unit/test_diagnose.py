@@ -87,6 +87,11 @@ def test_marks_that_are_plain_words_count_only_together():
     assert found("template_twice", tokenizer, talk("USER: Hi\nASSISTANT: ", "uno")) is not None
 
 
+def test_a_mark_as_short_as_a_heading_tells_nothing_alone():
+    tokenizer = family("vicuna", "{% for m in messages %}### {{ m['content'] }}</s>{% endfor %}")
+    assert found("template_twice", tokenizer, talk("### Summary", "uno")) is None
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [

@@ -14,6 +14,8 @@ _FIXED = {"enable_thinking": False, "date_string": "26 Jul 2024"}
 _WORDS = ("ZQFIRSTQZ", "ZQSECONDQZ", "ZQTHIRDQZ", "ZQFOURTHQZ")
 # Signs that no sentence has, so that a mark with one of them is no accident.
 _SIGNS = re.compile(r"[<>\[\]{}|#]")
+# "###" begins a heading, ">" a quotation.
+_SHORTEST = 4
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,14 @@ class Marks:
         """Whether the text was written by this template, or by one like it."""
         if self.telling:
             return any(mark in text for mark in self.telling)
-        return bool(self.user and self.assistant) and self.user in text and self.assistant in text
+        # One mark alone may be a word of the question; where both are the same, that is one.
+        two = {self.user, self.assistant} - {""}
+        return len(two) == 2 and all(mark in text for mark in two)
 
 
 def is_telling(mark: str) -> bool:
     """Whether no ordinary sentence has it."""
-    return _SIGNS.search(mark) is not None
+    return len(mark) >= _SHORTEST and _SIGNS.search(mark) is not None
 
 
 def read_marks(tokenizer: Tokenizer) -> Marks | None:

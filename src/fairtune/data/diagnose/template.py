@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from fairtune.data.diagnose.finding import Fault, Material, by_share, fault
-from fairtune.data.diagnose.marks import is_telling, render, word_of
+from fairtune.data.diagnose.marks import render, word_of
 from fairtune.data.examples import Message
 
 # How the best known templates begin a question: family, mark, and the token that it needs (None for plain words).
@@ -149,7 +149,8 @@ def _rendered(material: Material, text: str) -> bool:
 
 def special_in_content(material: Material) -> Fault | None:
     """Rows that hold special tokens literally, where the template's own marks do not explain it."""
-    texts = sorted((text for text in material.specials if is_telling(text)), key=len, reverse=True)
+    # A special token of one or two signs may be a word's, as in the vocabularies of some byte-level models.
+    texts = sorted((text for text in material.specials if len(text) > 2), key=len, reverse=True)
     if not texts:
         return None
     pattern = re.compile("|".join(map(re.escape, texts)))
