@@ -20,7 +20,14 @@ from fairtune.evaluate.generation import Answer, generate
 from fairtune.evaluate.metrics import METRICS, Outcome
 from fairtune.evaluate.sampling import sample
 from fairtune.execute.curve import curve_writer
-from fairtune.execute.items import cut_windows, encode_parts, own_splits, scored_items, training_texts
+from fairtune.execute.items import (
+    cut_windows,
+    encode_parts,
+    own_splits,
+    scored_items,
+    training_findings,
+    training_texts,
+)
 from fairtune.execute.phases import PhaseMeter
 from fairtune.execute.restore import open_base
 from fairtune.execute.results import score
@@ -34,6 +41,7 @@ from fairtune.models.opening import context_of, open_tokenizer
 from fairtune.models.quantize import parameter_count, weight_bytes
 from fairtune.records import (
     BadRows,
+    DataFinding,
     Leakage,
     MetricValue,
     Parameters,
@@ -60,6 +68,7 @@ class Happened:
     parameters: Parameters | None = None
     leakage: Leakage | None = None
     bad_rows: BadRows | None = None
+    data_findings: tuple[DataFinding, ...] = ()
     selection: Selection | None = None
 
 
@@ -90,7 +99,7 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
     meter.device = choose_device(spec.budget.device)
     with meter.phase("load"):
         splits = _splits(spec, happened)
-        prepared = _prepare(spec, splits)
+        prepared = _prepare(spec, splits, happened)
         _require_context(spec, prepared)
     lessons = prepare_lessons(spec, folder, prepared.train, prepared.tokenizer, prepared.longest, meter)
     with meter.phase("load"):
@@ -123,12 +132,15 @@ def _splits(spec: RunSpec, happened: Happened) -> Splits:
     return splits
 
 
-def _prepare(spec: RunSpec, splits: Splits) -> Prepared:
+def _prepare(spec: RunSpec, splits: Splits, happened: Happened) -> Prepared:
     """Training and validation cut to the recipe's length; test items never. Documents are cut into windows."""
     folder = fetch(spec.model, print)
     tokenizer = open_tokenizer(spec.model, folder, training_texts(splits))
     parts = encode_parts(splits, tokenizer)
     context = context_of(spec.model, folder)
+    happened.data_findings = training_findings(spec, splits, parts.train, tokenizer, context)
+    for finding in happened.data_findings:
+        print(f"data: {finding.severity} {finding.name} in {finding.count} training examples: {finding.text}")
     train, validation, cut = parts.train, parts.validation, Cut(0, 0)
     if spec.training is not None:
         length = spec.training.max_length

@@ -5,6 +5,7 @@ from fairtune.records.parity import AnswersCompared, LlamaCpp, LogitsCompared, L
 from fairtune.records.provenance import GitState, command_line, git_state, package_versions, python_version
 from fairtune.records.schema import (
     BadRows,
+    DataFinding,
     ErrorInfo,
     Leakage,
     MetricValue,
@@ -31,6 +32,7 @@ from fairtune.records.store import (
 __all__ = [
     "AnswersCompared",
     "BadRows",
+    "DataFinding",
     "ErrorInfo",
     "GitState",
     "Leakage",

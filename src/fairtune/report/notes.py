@@ -15,7 +15,7 @@ _SIGNS = (
 
 def notes_of(records: Sequence[RunRecord], compared: bool) -> list[str]:
     """Each once, in the order of importance. ``compared``: whether there are differences to be read."""
-    notes = [*_leaks(records), *_bad_rows(records), *_cuts(records), *_missing_intervals(records)]
+    notes = [*_leaks(records), *_bad_rows(records), *_findings(records), *_cuts(records), *_missing_intervals(records)]
     return list(dict.fromkeys([*notes, *([_SIGNS] if compared else [])]))
 
 
@@ -38,6 +38,18 @@ def _bad_rows(records: Sequence[RunRecord]) -> Iterator[str]:
                 f"Left out: {record.bad_rows.count:,} rows of the data could not be used (list in record.json). "
                 f"The first: {record.bad_rows.listed[0]}."
             )
+
+
+def _findings(records: Sequence[RunRecord]) -> Iterator[str]:
+    """Errors and warnings about the training examples, each once a model."""
+    for record in records:
+        for finding in record.data_findings:
+            if finding.severity != "note":
+                yield (
+                    f"Data: {finding.severity} {finding.name} in {finding.count} training examples "
+                    f"({finding.share:.1%}), as {record.spec.model.name} reads them: {finding.text}. "
+                    "See `fairtune data show`."
+                )
 
 
 def _cuts(records: Sequence[RunRecord]) -> Iterator[str]:
