@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -241,11 +242,12 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from fairtune.errors import ModelError
-from fairtune.models import fetch, identify
+from fairtune.models import describe, fetch, identify
 from fairtune.study import ModelRef
 try:
     model = identify(ModelRef(source=sys.argv[1]), Path())
     print(model.fingerprint)
+    print(sorted(file.name for file in describe(model, lambda text: None).iterdir()))
     print(sorted(file.name for file in fetch(model, lambda text: None).iterdir()))
 except ModelError as error:
     print("ModelError:", error)
@@ -255,7 +257,7 @@ except ModelError as error:
 def ask_hub(source, endpoint, home):
     """In a process of its own: the hub's client reads its settings once, when it is imported."""
     environment = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "PATH": "/usr/bin:/bin"}
-    environment["FAIRTUNE_CACHE"] = str(home / "fairtune")
+    environment |= {"FAIRTUNE_CACHE": str(home / "fairtune"), "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     done = subprocess.run([sys.executable, "-c", PROGRAM, source], env=environment, capture_output=True, text=True)
     return done.stdout + done.stderr
 
@@ -263,9 +265,12 @@ def ask_hub(source, endpoint, home):
 def test_a_hub_model_is_fetched_at_its_commit_and_found_again_without_the_hub(hub_server, tmp_path):
     first = ask_hub("lab/tiny", hub_server, tmp_path)
     assert f"hub:lab/tiny@{COMMIT}" in first
-    assert "model.safetensors" in first
-    assert "tokenizer.json" in first
-    assert ask_hub("lab/tiny", "http://127.0.0.1:9", tmp_path).split("\n")[:2] == first.split("\n")[:2]
+    described, fetched = first.split("\n")[1:3]
+    assert "tokenizer.json" in described
+    assert "model.safetensors" not in described
+    assert "model.safetensors" in fetched
+    again = ask_hub("lab/tiny", "http://127.0.0.1:9", tmp_path).split("\n")
+    assert (again[0], again[2]) == (first.split("\n")[0], fetched)
     assert "not a hub id" in ask_hub("lab--/tiny", hub_server, tmp_path)
 
 

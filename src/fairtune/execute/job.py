@@ -21,7 +21,14 @@ from fairtune.evaluate.metrics import METRICS, Outcome
 from fairtune.evaluate.sampling import sample
 from fairtune.execute.augment import grow
 from fairtune.execute.curve import curve_writer
-from fairtune.execute.items import cut_windows, encode_parts, own_splits, scored_items, training_texts
+from fairtune.execute.items import (
+    cut_windows,
+    encode_parts,
+    own_splits,
+    scored_items,
+    training_findings,
+    training_texts,
+)
 from fairtune.execute.phases import PhaseMeter
 from fairtune.execute.restore import open_base
 from fairtune.execute.results import score
@@ -36,6 +43,7 @@ from fairtune.models.quantize import parameter_count, weight_bytes
 from fairtune.records import (
     Augmentation,
     BadRows,
+    DataFinding,
     Leakage,
     MetricValue,
     Parameters,
@@ -63,6 +71,7 @@ class Happened:
     leakage: Leakage | None = None
     augmentation: Augmentation | None = None
     bad_rows: BadRows | None = None
+    data_findings: tuple[DataFinding, ...] = ()
     selection: Selection | None = None
 
 
@@ -135,6 +144,9 @@ def _prepare(spec: RunSpec, splits: Splits, meter: PhaseMeter, happened: Happene
     tokenizer = open_tokenizer(spec.model, folder, training_texts(splits))
     parts = encode_parts(splits, tokenizer)
     context = context_of(spec.model, folder)
+    happened.data_findings = training_findings(spec, splits, parts.train, tokenizer, context)
+    for finding in happened.data_findings:
+        print(f"data: {finding.severity} {finding.name} in {finding.count} training examples: {finding.text}")
     train, validation, cut = parts.train, parts.validation, Cut(0, 0)
     if spec.training is not None:
         length = spec.training.max_length

@@ -6,6 +6,7 @@ from fairtune.records.provenance import GitState, command_line, git_state, packa
 from fairtune.records.schema import (
     Augmentation,
     BadRows,
+    DataFinding,
     ErrorInfo,
     Leakage,
     MetricValue,
@@ -33,6 +34,7 @@ __all__ = [
     "AnswersCompared",
     "Augmentation",
     "BadRows",
+    "DataFinding",
     "ErrorInfo",
     "GitState",
     "Leakage",

@@ -123,6 +123,17 @@ class BadRows(Part):
     listed: tuple[str, ...] = Field(description="file, line, what was found and expected; the first thousand")
 
 
+class DataFinding(Part):
+    """What is wrong with the training examples as this model reads them."""
+
+    name: str
+    severity: Literal["error", "warning", "note"]
+    count: int = Field(description="training examples that have it")
+    share: float = Field(description="of all training examples")
+    ids: tuple[str, ...] = Field(default=(), description="the first of them")
+    text: str = Field(description="what is wrong and what to do")
+
+
 class Selection(Part):
     """Which epoch's weights were kept."""
 
@@ -168,7 +179,8 @@ class RunRecord(BaseModel):
     parameters: Parameters | None = None
     plan: Plan = Plan()
     leakage: Leakage | None = None
-    augmentation: Augmentation | None = None
+    augmentation: Augmentation | None = Field(default=None, description="None where nothing was added to the examples")
     bad_rows: BadRows | None = Field(default=None, description="None where every row was used")
+    data_findings: tuple[DataFinding, ...] = ()
     selection: Selection | None = None
     provenance: Provenance | None = None

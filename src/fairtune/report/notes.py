@@ -15,7 +15,8 @@ _SIGNS = (
 
 def notes_of(records: Sequence[RunRecord], compared: bool) -> list[str]:
     """Each once, in the order of importance. ``compared``: whether there are differences to be read."""
-    notes = [*_leaks(records), *_bad_rows(records), *_augmented(records), *_cuts(records), *_missing_intervals(records)]
+    told = [_leaks, _bad_rows, _findings, _augmented, _cuts, _missing_intervals]
+    notes = [note for tell in told for note in tell(records)]
     return list(dict.fromkeys([*notes, *([_SIGNS] if compared else [])]))
 
 
@@ -54,6 +55,18 @@ def _augmented(records: Sequence[RunRecord]) -> Iterator[str]:
             f"Augmentation {found.label}: {found.added} changed copies{why} beside {found.originals} training examples "
             f"(seed {record.spec.seed}); an epoch goes over both."
         )
+
+
+def _findings(records: Sequence[RunRecord]) -> Iterator[str]:
+    """Errors and warnings about the training examples, each once a model."""
+    for record in records:
+        for finding in record.data_findings:
+            if finding.severity != "note":
+                yield (
+                    f"Data: {finding.severity} {finding.name} in {finding.count} training examples "
+                    f"({finding.share:.1%}), as {record.spec.model.name} reads them: {finding.text}. "
+                    "See `fairtune data show`."
+                )
 
 
 def _cuts(records: Sequence[RunRecord]) -> Iterator[str]:
