@@ -74,8 +74,14 @@ def _cuts(records: Sequence[RunRecord]) -> Iterator[str]:
         if record.tokens and record.tokens.cut_examples:
             yield (
                 f"Cut: {record.tokens.cut_examples} training examples were longer than max_length and lost "
-                f"{record.tokens.cut_tokens} tokens ({record.spec.method.label})."
+                f"{record.tokens.cut_tokens} tokens ({_name(record)})."
             )
+
+
+def _name(record: RunRecord) -> str:
+    """Method and augmentation."""
+    augment = record.spec.augment
+    return f"{record.spec.method.label} {augment.label}" if augment else record.spec.method.label
 
 
 def _missing_intervals(records: Sequence[RunRecord]) -> list[str]:
