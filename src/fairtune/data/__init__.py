@@ -3,25 +3,29 @@
 from fairtune.data.batches import MicroBatch, micro_batches, updates
 from fairtune.data.encode import Cut, Encoded, cut_to, encode_all, only_last_answer, require_context, stop_tokens
 from fairtune.data.examples import Example, Message, digest, folded, leak_key, make_example
-from fairtune.data.leaks import overlap
+from fairtune.data.leaks import CHECK_VERSION, Leaks, check_leaks, kept, overlap
 from fairtune.data.shapes import SHAPES, recognise, to_examples
 from fairtune.data.sources import Row, read_rows
 from fairtune.data.task_data import Splits, load_splits
 from fairtune.data.windows import windows
 
 __all__ = [
+    "CHECK_VERSION",
     "SHAPES",
     "Cut",
     "Encoded",
     "Example",
+    "Leaks",
     "Message",
     "MicroBatch",
     "Row",
     "Splits",
+    "check_leaks",
     "cut_to",
     "digest",
     "encode_all",
     "folded",
+    "kept",
     "leak_key",
     "load_splits",
     "make_example",

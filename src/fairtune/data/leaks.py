@@ -1,14 +1,221 @@
-"""Test items that stand in the training data."""
+"""Test items that stand in the training data: word for word, but for case and marks, or nearly."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
-from fairtune.data.examples import Example, folded, leak_key
+import numpy as np
+import numpy.typing as npt
 
-# A document rarely stands twice as a whole, its sentences do. Thirteen words in a row are what Brown et al. 2020
-# (appendix C) take for a sign that a text was seen. Text written without spaces is thus checked less sharply.
-_WORDS = 13
+from fairtune.data.examples import Example, asked
+from fairtune.data.leak_keys import LeakPart
+from fairtune.data.leak_matches import (
+    TOO_MANY,
+    Match,
+    Matches,
+    Passage,
+    exact_between,
+    exact_within,
+    near_between,
+    near_rows,
+    near_within,
+    normalised_between,
+    normalised_within,
+    passages,
+)
+from fairtune.errors import DataError
+
+Kind = Literal["exact", "normalised", "near"]
+KINDS: tuple[Kind, ...] = ("exact", "normalised", "near")
+# Results of another version are not read again.
+CHECK_VERSION = 1
+
+_TOLD, _EXCERPT = 10, 400
+
+
+@dataclass(frozen=True)
+class LeakPair:
+    """Two rows that ask the same, for people to look at: one of each part, places and beginnings of what is asked.
+
+    ``similarity``: Jaccard's over runs of three words; where ``inside``, the share of the second row's question that
+    stands in the first row.
+    """
+
+    between: tuple[str, str]
+    kind: Kind
+    ids: tuple[str, str]
+    where: tuple[str, str]
+    texts: tuple[str, str]
+    similarity: float = 1.0
+    inside: bool = False
+
+
+@dataclass(frozen=True)
+class LeakOverlap:
+    """What two parts share in one way. ``ids``: rows of the second part, or later rows where both are one part."""
+
+    between: tuple[str, str]
+    kind: Kind
+    pairs: int | None
+    ids: tuple[str, ...]
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Leaks:
+    """What a check found.
+
+    ``rows``: how many were looked at, by part. ``duplicates``: rows of the training data that repeat an earlier one.
+    ``left_out``: rows that training goes without, being near to an item that was taken out of it.
+    """
+
+    rows: dict[str, int]
+    overlaps: tuple[LeakOverlap, ...]
+    duplicates: int
+    left_out: int
+    examples: tuple[LeakPair, ...]
+    version: int = CHECK_VERSION
+
+    def ids(self, *between: str) -> tuple[str, ...]:
+        """Rows of the second part that stand in the first in any way, each once."""
+        found = (name for overlap in self.overlaps if overlap.between == between for name in overlap.ids)
+        return tuple(dict.fromkeys(found))
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, plain: Mapping[str, Any]) -> Leaks:
+        """The inverse of :meth:`plain`, through JSON and back."""
+        overlaps = tuple(
+            LeakOverlap(**{**found, "between": tuple(found["between"]), "ids": tuple(found["ids"])})
+            for found in plain["overlaps"]
+        )
+        pairs = ("between", "ids", "where", "texts")
+        examples = tuple(
+            LeakPair(**{**found, **{key: tuple(found[key]) for key in pairs}}) for found in plain["examples"]
+        )
+        return cls(**{**plain, "overlaps": overlaps, "examples": examples})
+
+
+def check_leaks(
+    parts: Mapping[str, Sequence[Example]],
+    against: Mapping[str, Sequence[Example]] | None = None,
+    taken: Collection[str] = (),
+    left_out: int = 0,
+) -> Leaks:
+    """Looks for rows that stand in more than one part, or twice in training.
+
+    Args:
+        parts: ``train``, ``validation`` and ``test``.
+        against: more held-out sets by name, sought in training too.
+        taken: those parts that came out of the training data, whose repeated rows count as its own.
+        left_out: rows that were left out of training before.
+    """
+    read = {name: LeakPart.of(name, rows) for name, rows in {**parts, **(against or {})}.items()}
+    found = [*_within(read["train"])]
+    for first, second in _comparisons(read, against or {}):
+        found += _between(first, second)
+    return Leaks(
+        rows={name: len(part.rows) for name, part in read.items()},
+        overlaps=tuple(overlap for overlap, _ in found if overlap.pairs != 0),
+        duplicates=sum(read[name].repeated for name in ("train", *taken)),
+        left_out=left_out,
+        examples=tuple(pair for _, pairs in found for pair in pairs),
+    )
+
+
+Found = tuple[LeakOverlap, list[LeakPair]]
+
+
+def _within(part: LeakPart) -> Iterator[Found]:
+    for kind, of in zip(KINDS, (exact_within, normalised_within, near_within), strict=True):
+        yield _told(part, part, kind, of(part, _TOLD))
+
+
+def _between(first: LeakPart, second: LeakPart) -> Iterator[Found]:
+    """Documents that do not stand in the first part as a whole are sought there in passages, each an item."""
+    exact, normalised = exact_between(first, second, _TOLD), normalised_between(first, second, _TOLD)
+    whole = {*exact.second.tolist(), *normalised.second.tolist()}
+    documents = {row: text for row, text in enumerate(second.rows) if text.is_text and row not in whole}
+    shared = passages(first.rows, documents.values()) if documents else []
+    in_passages = {passage.held_out for passage in shared}
+    without = [row for row, text in documents.items() if text in in_passages]
+    yield _told(first, second, "exact", exact)
+    yield _with_passages(_told(first, second, "normalised", normalised), shared)
+    yield _told(first, second, "near", near_between(first, second, _TOLD, without))
+
+
+def _told(first: LeakPart, second: LeakPart, kind: Kind, found: Matches) -> Found:
+    between = first.name, second.name
+    ids = tuple(second.rows[int(row)].id for row in found.second)
+    pairs = [_pair(first, second, kind, match) for match in found.examples]
+    return LeakOverlap(between, kind, found.pairs, ids, found.reason), pairs
+
+
+def _pair(first: LeakPart, second: LeakPart, kind: Kind, match: Match) -> LeakPair:
+    a, b = first.rows[match.first], second.rows[match.second]
+    where = _where(first, match.first), _where(second, match.second)
+    # What a question stands inside may be the answer, and further on than an excerpt reaches.
+    texts = _around(a, b) if match.inside else _excerpt(asked(a)), _excerpt(asked(b))
+    return LeakPair((first.name, second.name), kind, (a.id, b.id), where, texts, match.similarity, match.inside)
+
+
+def _where(part: LeakPart, row: int) -> str:
+    return part.rows[row].where or f"{part.name}, row {row + 1}"
+
+
+def _with_passages(found: Found, shared: Sequence[Passage]) -> Found:
+    overlap, pairs = found
+    if not shared:
+        return found
+    more = [
+        LeakPair(
+            overlap.between,
+            "normalised",
+            (passage.train.id, passage.id),
+            (passage.train.where or overlap.between[0], passage.held_out.where or overlap.between[1]),
+            (passage.text, passage.text),
+        )
+        for passage in shared[: _TOLD - len(pairs)]
+    ]
+    ids = (*overlap.ids, *(passage.id for passage in shared))
+    return replace(overlap, pairs=(overlap.pairs or 0) + len(shared), ids=ids), [*pairs, *more]
+
+
+def _excerpt(texts: Iterable[str]) -> str:
+    text = "\n".join(texts)
+    return text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"
+
+
+def _around(row: Example, sought: Example) -> str:
+    """The part of a row where most of a question's words begin to stand."""
+    text = "\n".join(message.content for message in row.messages)
+    words = "\n".join(asked(sought)).split()
+    starts = [text.casefold().find(" ".join(words[at : at + 3]).casefold()) for at in range(max(1, len(words) - 2))]
+    begin = max(0, next((at for at in starts if at >= 0), 0) - 20)
+    return _excerpt(["…" * (begin > 0) + text[begin:]])
+
+
+def _comparisons(read: Mapping[str, LeakPart], against: Iterable[str]) -> Iterator[tuple[LeakPart, LeakPart]]:
+    for first, second in (("train", "test"), ("train", "validation"), ("validation", "test")):
+        yield read[first], read[second]
+    for name in against:
+        yield read["train"], read[name]
+
+
+def kept(train: Sequence[Example], held_out: Sequence[Example]) -> npt.NDArray[np.bool_]:
+    """Shape ``(train,)``: rows that ask nothing that an item taken out of the same data asks, or nearly asks."""
+    first, second = LeakPart.of("train", train), LeakPart.of("held out", held_out)
+    near = near_rows(first, second)
+    if not near.complete:
+        raise DataError(TOO_MANY + "; split by a `group`, or give the parts as files")
+    stays = ~np.isin(first.question, second.question)
+    stays[near.first] = False
+    return stays
 
 
 def overlap(train: Iterable[Example], held_out: Iterable[Example]) -> list[str]:
@@ -16,17 +223,4 @@ def overlap(train: Iterable[Example], held_out: Iterable[Example]) -> list[str]:
 
     A document of plain text is looked at in pieces of 13 words, ``id@word``, sought anywhere in the training text.
     """
-    asked = [piece for example in held_out for piece in _pieces(example, _WORDS)]
-    # Only what is sought is kept: a training text has 13 times as many places to begin.
-    wanted = {key for _, key in asked}
-    found = {key for example in train for _, key in _pieces(example, 1) if key in wanted}
-    return [name for name, key in asked if key in found]
-
-
-def _pieces(example: Example, step: int) -> Iterator[tuple[str, str]]:
-    if not example.is_text:
-        yield example.id, leak_key(example)
-        return
-    words = folded(example.answer).split(" ")
-    for start in range(0, len(words) - _WORDS + 1, step):
-        yield f"{example.id}@{start}", " ".join(words[start : start + _WORDS])
+    return [passage.id for passage in passages(train, held_out)]

@@ -1,0 +1,133 @@
+"""A part of a task as the leak check reads it: a few numbers for every row, and its texts when they are asked for."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+
+from fairtune.data.examples import Example, asked
+from fairtune.data.near import LONG, Hashes, Ints, ranges
+from fairtune.data.words import normalised
+
+# A longer document has so much of the language in it that a short text stands there by chance. It is looked at in
+# pieces, each of which begins with the last words of the one before, so that what is sought is whole in one of them.
+_DOCUMENT, _OVERLAP = 4_000, 1_000
+
+
+class Texts(Sequence[str]):
+    """Different texts of a part, read again whenever they are asked for, and the rows that have each."""
+
+    def __init__(self, read: Callable[[int], list[str]], rows: Ints, pieces: Ints, hashes: Hashes) -> None:
+        found, first, group = np.unique(hashes, return_index=True, return_inverse=True)
+        order = np.argsort(first)  # as they are read, so that a row is read once for all its pieces
+        group = np.argsort(order)[group]
+        self.hashes: Hashes = found[order]
+        self.firsts: Ints = rows[first[order]]
+        """The first row that has each text."""
+        self.sizes: Ints = np.bincount(group, minlength=len(first)).astype(np.int64)
+        """How many rows have it."""
+        self._read, self._pieces = functools.lru_cache(maxsize=1)(read), pieces[first[order]]
+        self._owners = rows[np.argsort(group, kind="stable")]
+        self._begins = np.cumsum(self.sizes) - self.sizes
+
+    def __len__(self) -> int:
+        return len(self.firsts)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[str]: ...
+
+    def __getitem__(self, place: int | slice) -> str | list[str]:
+        if isinstance(place, slice):
+            return [self[index] for index in range(*place.indices(len(self)))]
+        return self._read(int(self.firsts[place]))[int(self._pieces[place])]
+
+    def owners(self, texts: Ints) -> tuple[Ints, Ints]:
+        """The rows of each text, one after another, and which of the asked ones each row is of."""
+        sizes = self.sizes[texts]
+        return self._owners[ranges(self._begins[texts], sizes)], np.repeat(np.arange(len(texts)), sizes)
+
+
+@dataclass(frozen=True)
+class LeakPart:
+    """A part's rows in order, and three hashes for each: arrays of ``(rows,)``.
+
+    ``exact``: of every message; ``whole``: the same, normalised; ``question``: of what is asked, normalised.
+    ``words``: of all questions.
+    """
+
+    name: str
+    rows: Sequence[Example]
+    exact: Hashes
+    whole: Hashes
+    question: Hashes
+    words: int
+
+    @classmethod
+    def of(cls, name: str, rows: Sequence[Example]) -> LeakPart:
+        """Reads every row once."""
+        found = np.zeros((len(rows), 3), dtype=np.uint64)
+        words = 0
+        for index, example in enumerate(rows):
+            question = question_of(example)
+            words += question.count(" ") + 1
+            said = "\n".join(f"{message.role} {message.content}" for message in example.messages)
+            found[index] = _hash(said), _hash(f"{question}\n{normalised(example.answer)}"), _hash(question)
+        return cls(name, rows, found[:, 0], found[:, 1], found[:, 2], words)
+
+    @property
+    def repeated(self) -> int:
+        """Rows that say what an earlier one says, but for case, white space, punctuation and Unicode form."""
+        return len(self.rows) - len(np.unique(self.whole))
+
+    @functools.cached_property
+    def questions(self) -> Texts:
+        """What is asked, and documents that are not long."""
+        short = np.array([not is_long(example) for example in self.rows], dtype=bool)
+        rows = np.flatnonzero(short)
+        return Texts(lambda row: [question_of(self.rows[row])], rows, np.zeros_like(rows), self.question[short])
+
+    @functools.cached_property
+    def insides(self) -> Texts:
+        """What others may stand inside besides: answers, and pieces of long documents."""
+        found = [
+            (row, piece, _hash(text))
+            for row, example in enumerate(self.rows)
+            for piece, text in enumerate(_insides(example))
+        ]
+        rows, pieces = (np.array([entry[side] for entry in found], dtype=np.int64) for side in (0, 1))
+        hashes = np.array([entry[2] for entry in found], dtype=np.uint64)
+        return Texts(lambda row: _insides(self.rows[row]), rows, pieces, hashes)
+
+
+def question_of(example: Example) -> str:
+    """The words of what is asked."""
+    return normalised("\n".join(asked(example)))
+
+
+def is_long(example: Example) -> bool:
+    """A document that is looked at in pieces."""
+    return example.is_text and _is_long(normalised(example.answer).split(" "))
+
+
+def _is_long(words: list[str]) -> bool:
+    return len(words) > _DOCUMENT
+
+
+def _insides(example: Example) -> list[str]:
+    words = normalised(example.answer).split(" ")
+    if not example.is_text:
+        return [" ".join(words)] if len(words) >= LONG else []
+    starts = range(0, len(words) - _OVERLAP, _DOCUMENT - _OVERLAP) if _is_long(words) else ()
+    return [" ".join(words[start : start + _DOCUMENT]) for start in starts]
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
