@@ -3,10 +3,10 @@
 from fairtune.data.batches import MicroBatch, micro_batches, updates
 from fairtune.data.encode import Cut, Encoded, cut_to, encode_all, only_last_answer, require_context, stop_tokens
 from fairtune.data.examples import Example, Message, digest, folded, leak_key, make_example
-from fairtune.data.leaks import CHECK_VERSION, Leaks, check_leaks, kept, overlap
+from fairtune.data.leaks import CHECK_VERSION, LeakPair, Leaks, check_leaks, kept, overlap
 from fairtune.data.shapes import SHAPES, recognise, to_examples
 from fairtune.data.sources import Row, read_rows
-from fairtune.data.task_data import Splits, load_splits
+from fairtune.data.task_data import Splits, is_taken, load_held_out, load_splits
 from fairtune.data.windows import windows
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Cut",
     "Encoded",
     "Example",
+    "LeakPair",
     "Leaks",
     "Message",
     "MicroBatch",
@@ -25,8 +26,10 @@ __all__ = [
     "digest",
     "encode_all",
     "folded",
+    "is_taken",
     "kept",
     "leak_key",
+    "load_held_out",
     "load_splits",
     "make_example",
     "micro_batches",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import hashlib
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import overload
@@ -17,6 +19,8 @@ from fairtune.data.words import normalised
 # A longer document has so much of the language in it that a short text stands there by chance. It is looked at in
 # pieces, each of which begins with the last words of the one before, so that what is sought is whole in one of them.
 _DOCUMENT, _OVERLAP = 4_000, 1_000
+# Words; each takes about seven bytes.
+_IN_MEMORY = 20_000_000
 
 
 class Texts(Sequence[str]):
@@ -31,7 +35,7 @@ class Texts(Sequence[str]):
         """The first row that has each text."""
         self.sizes: Ints = np.bincount(group, minlength=len(first)).astype(np.int64)
         """How many rows have it."""
-        self._read, self._pieces = functools.lru_cache(maxsize=1)(read), pieces[first[order]]
+        self._read, self._pieces = read, pieces[first[order]]
         self._owners = rows[np.argsort(group, kind="stable")]
         self._begins = np.cumsum(self.sizes) - self.sizes
 
@@ -60,7 +64,7 @@ class LeakPart:
     """A part's rows in order, and three hashes for each: arrays of ``(rows,)``.
 
     ``exact``: of every message; ``whole``: the same, normalised; ``question``: of what is asked, normalised.
-    ``words``: of all questions.
+    ``words``: of all questions and answers.
     """
 
     name: str
@@ -76,11 +80,22 @@ class LeakPart:
         found = np.zeros((len(rows), 3), dtype=np.uint64)
         words = 0
         for index, example in enumerate(rows):
-            question = question_of(example)
-            words += question.count(" ") + 1
+            question, answer = question_of(example), normalised(example.answer)
+            words += question.count(" ") + answer.count(" ")
             said = "\n".join(f"{message.role} {message.content}" for message in example.messages)
-            found[index] = _hash(said), _hash(f"{question}\n{normalised(example.answer)}"), _hash(question)
+            found[index] = _hash(said), _hash(f"{question}\n{answer}"), _hash(question)
         return cls(name, rows, found[:, 0], found[:, 1], found[:, 2], words)
+
+    @classmethod
+    def together(cls, parts: Sequence[LeakPart]) -> LeakPart:
+        """Parts as one, called as the first of them."""
+        if len(parts) == 1:
+            return parts[0]
+        exact, whole, question = (
+            np.concatenate([getattr(part, key) for part in parts]) for key in ("exact", "whole", "question")
+        )
+        rows = _Chain([part.rows for part in parts])
+        return cls(parts[0].name, rows, exact, whole, question, sum(part.words for part in parts))
 
     @property
     def repeated(self) -> int:
@@ -92,19 +107,46 @@ class LeakPart:
         """What is asked, and documents that are not long."""
         short = np.array([not is_long(example) for example in self.rows], dtype=bool)
         rows = np.flatnonzero(short)
-        return Texts(lambda row: [question_of(self.rows[row])], rows, np.zeros_like(rows), self.question[short])
+        read = self._remembered(lambda row: [question_of(self.rows[row])])
+        return Texts(read, rows, np.zeros_like(rows), self.question[short])
 
     @functools.cached_property
     def insides(self) -> Texts:
         """What others may stand inside besides: answers, and pieces of long documents."""
-        found = [
-            (row, piece, _hash(text))
-            for row, example in enumerate(self.rows)
-            for piece, text in enumerate(_insides(example))
-        ]
+        read = self._remembered(lambda row: _insides(self.rows[row]))
+        found = [(row, piece, _hash(text)) for row in range(len(self.rows)) for piece, text in enumerate(read(row))]
         rows, pieces = (np.array([entry[side] for entry in found], dtype=np.int64) for side in (0, 1))
         hashes = np.array([entry[2] for entry in found], dtype=np.uint64)
-        return Texts(lambda row: _insides(self.rows[row]), rows, pieces, hashes)
+        return Texts(read, rows, pieces, hashes)
+
+    def _remembered(self, read: Callable[[int], list[str]]) -> Callable[[int], list[str]]:
+        """A few comparisons read every text. Of a part that is large, only the row at hand is kept."""
+        return functools.lru_cache(maxsize=None if self.words < _IN_MEMORY else 1)(read)
+
+
+class _Chain(Sequence[Example]):
+    """Rows of several parts, one after another."""
+
+    def __init__(self, parts: Sequence[Sequence[Example]]) -> None:
+        self._parts = parts
+        self._ends = list(itertools.accumulate(len(part) for part in parts))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    @overload
+    def __getitem__(self, place: int) -> Example: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Example]: ...
+
+    def __getitem__(self, place: int | slice) -> Example | list[Example]:
+        if isinstance(place, slice):
+            return [self[index] for index in range(*place.indices(len(self)))]
+        part = bisect.bisect_right(self._ends, place)
+        if part == len(self._ends):
+            raise IndexError(place)
+        return self._parts[part][place - (self._ends[part] - len(self._parts[part]))]
 
 
 def question_of(example: Example) -> str:

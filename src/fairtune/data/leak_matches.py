@@ -16,7 +16,7 @@ TOO_MANY = f"more than {MOST:,} pairs of rows are nearly the same"
 # A document rarely stands twice as a whole, its sentences do. Thirteen words in a row are what Brown et al. 2020
 # (appendix C) take for a sign that a text was seen. Text written without spaces is thus checked less sharply.
 _WORDS = 13
-# Near rows of one part are looked for in memory: about 200 bytes a word.
+# Near rows of one part are looked for in memory.
 _WITHIN_WORDS = 20_000_000
 
 
@@ -175,6 +175,11 @@ def near_within(part: LeakPart, told: int) -> Matches:
 
 
 # --- documents -----------------------------------------------------------------------------------------------------
+
+
+def has_passages(example: Example) -> bool:
+    """A document that is long enough to be looked at in passages."""
+    return example.is_text and len(folded(example.answer).split(" ")) >= _WORDS
 
 
 def passages(train: Iterable[Example], held_out: Iterable[Example]) -> list[Passage]:

@@ -25,6 +25,9 @@ WORDS = 3
 NEAR = (4, 5)
 # A text of fewer words stands inside others by chance; thirteen are what Brown et al. 2020 (appendix C) look for.
 LONG = 13
+# In a text more than twice as long, one of fewer words than this must stand whole: "On a scale of 1 to 10, how
+# satisfied are you with your job?" is not asked by a questionnaire about a purchase.
+_WHOLE = 20
 # A run of words in more texts than these is a template: it says what is asked of all of them, and not which one.
 _TEMPLATE = {"least": 4, "texts": 20, "share": 100}
 
@@ -234,7 +237,8 @@ def _near(rule: _Rule, other: _Other, first: Ints, second: Ints, inside: bool, w
     own_sizes = sizes - other.sets[second] @ (1 - rule.own)
     similar = _most(common, size + sizes - common) & (~template | _most(common_own, own_size + own_sizes - common_own))
     long = np.where(template, own_size, size) > LONG - WORDS
-    contained = long & (~template | _most(common_own, own_size))
+    may_lack = (size > _WHOLE - WORDS) | (sizes <= 2 * size)
+    contained = long & (may_lack | (common == size)) & (~template | _most(common_own, own_size))
     near = (similar & whole) | (contained & inside)
     similarity = common / np.where(similar & whole, size + sizes - common, size)
     return Pairs(first[near], second[near], similarity[near], ~(similar & whole)[near])

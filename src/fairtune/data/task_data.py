@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fairtune.data.examples import Example
+from fairtune.data.leaks import kept
 from fairtune.data.shapes import to_examples
 from fairtune.data.sources import read_rows
 from fairtune.data.split import at_most, take
@@ -22,6 +25,8 @@ class Splits:
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
     test: tuple[Example, ...]
+    left_out: int = 0
+    """Training rows that nearly ask what an item asks that was taken out of the same data."""
 
     @property
     def plain_text(self) -> bool:
@@ -44,9 +49,35 @@ def load_splits(task: Task, root: Path) -> Splits:
     train = _examples(task, task.train, root)
     test, train = _part(task, task.test, "test", train, root)
     validation, train = _part(task, task.validation, "validation", train, root)
+    train, left_out = _apart(task, train, {"test": test, "validation": validation})
     if task.limit is not None:
         train = at_most(train, task.limit)
-    return Splits(_named_once(train), _named_once(validation), _named_once(test))
+    return Splits(_named_once(train), _named_once(validation), _named_once(test), left_out)
+
+
+def _apart(task: Task, train: list[Example], parts: Mapping[str, list[Example]]) -> tuple[list[Example], int]:
+    """Training rows that are not nearly what was taken out of them, and how many are."""
+    stays = kept(train, [row for name, part in parts.items() if is_taken(task, name) for row in part])
+    if not stays.any():
+        raise DataError(
+            f"task '{task.name}': every training row is nearly the same as one of the test or validation part; "
+            "give these parts as files"
+        )
+    return list(itertools.compress(train, stays)), int((~stays).sum())
+
+
+def is_taken(task: Task, part: str) -> bool:
+    """Whether a part is taken out of the training data, rather than given."""
+    return not isinstance(getattr(task, part), str)
+
+
+def load_held_out(task: Task, place: str, root: Path) -> tuple[Example, ...]:
+    """Another held-out set, read as the task's own rows are.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    return _named_once(_examples(task, place, root))
 
 
 def _part(

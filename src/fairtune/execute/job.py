@@ -13,7 +13,6 @@ from fairtune.data import (
     Encoded,
     Splits,
     cut_to,
-    overlap,
     require_context,
 )
 from fairtune.evaluate.generation import Answer, generate
@@ -21,6 +20,7 @@ from fairtune.evaluate.metrics import METRICS, Outcome
 from fairtune.evaluate.sampling import sample
 from fairtune.execute.curve import curve_writer
 from fairtune.execute.items import cut_windows, encode_parts, own_splits, scored_items, training_texts
+from fairtune.execute.leaks import find_leaks, leakage_of
 from fairtune.execute.phases import PhaseMeter
 from fairtune.execute.restore import open_base
 from fairtune.execute.results import score
@@ -109,13 +109,8 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
 
 def _splits(spec: RunSpec, happened: Happened) -> Splits:
     splits = own_splits(spec)
-    trained, chosen = overlap(splits.train, splits.test), overlap(splits.validation, splits.test)
-    happened.leakage = Leakage(
-        test_in_train=len(trained),
-        test_in_validation=len(chosen),
-        validation_in_train=len(overlap(splits.train, splits.validation)),
-        ids=tuple(dict.fromkeys([*trained, *chosen])),
-    )
+    found = find_leaks(spec.task.task, splits, spec.task.fingerprint)
+    happened.leakage = leakage_of(found, spec.allow_leakage)
     return splits
 
 

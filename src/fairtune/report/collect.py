@@ -12,6 +12,7 @@ import numpy as np
 from fairtune.errors import RecordError
 from fairtune.evaluate.metrics import METRICS, Metric
 from fairtune.records import MetricValue, Phase, RunFolder, RunRecord, read_lines
+from fairtune.report.leaks import leak_notes, leaked_metrics
 from fairtune.stats import Difference, Floats, estimate, holm, paired_difference
 from fairtune.study import RunSpec
 
@@ -102,6 +103,8 @@ class Report:
     rows: tuple[Row, ...]
     comparisons: tuple[Comparison, ...]
     notes: tuple[str, ...]
+    leaked: frozenset[str] = frozenset()
+    """Metrics with items that stand in the training or validation data."""
 
 
 def collect(study: str, entries: Sequence[Entry]) -> Report:
@@ -124,7 +127,8 @@ def collect(study: str, entries: Sequence[Entry]) -> Report:
             wholes.append(whole)
     comparisons += _among(wholes, tables, metrics)
     notes = [*problems, *_unpaired(entries, tables), *_notes(entries, comparisons)]
-    return Report(study, tuple(entries), metrics, tuple(rows), tuple(_adjusted(comparisons)), tuple(notes))
+    adjusted, leaked = tuple(_adjusted(comparisons)), leaked_metrics(entries)
+    return Report(study, tuple(entries), metrics, tuple(rows), adjusted, tuple(notes), leaked)
 
 
 Table = tuple[tuple[str, ...], Floats]
@@ -298,16 +302,7 @@ def _unpaired(entries: Sequence[Entry], tables: Tables) -> list[str]:
 
 
 def _notes(entries: Sequence[Entry], comparisons: Sequence[Comparison]) -> list[str]:
-    notes: list[str] = []
-    for entry in entries:
-        leakage = entry.record.leakage if entry.record else None
-        if leakage and (leakage.test_in_train or leakage.test_in_validation):
-            notes.append(
-                f"Leak: {leakage.test_in_train} test items are asked in training too, {leakage.test_in_validation} in "
-                "validation (ids in record.json; of plain text, pieces of 13 words). Every score of a trained run is "
-                "flattered by them."
-            )
-            break
+    notes = leak_notes(entries)
     for entry in entries:
         tokens = entry.record.tokens if entry.record else None
         if tokens and tokens.cut_examples:

@@ -103,6 +103,7 @@ def _seeded(
             metrics=tuple(MetricChoice(name=name, version=vocabulary.metrics[name]) for name in loaded.metrics),
             seed=seed,
             budget=loaded.study.budget,
+            allow_leakage=loaded.study.allow_leakage,
         )
 
 

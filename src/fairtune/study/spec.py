@@ -241,6 +241,9 @@ class Study(Strict):
         Field(min_length=1),
     ] = [0]
     budget: Budget = Budget()
+    allow_leakage: bool = Field(
+        default=False, description="run although test items stand in the training data; the report says so"
+    )
 
 
 class ModelChoice(Strict):
@@ -304,6 +307,7 @@ class RunSpec(Strict):
     seed: int
     teacher: TeacherChoice | None = None
     budget: Budget = Budget()
+    allow_leakage: bool = False
 
     @property
     def cell(self) -> str:
