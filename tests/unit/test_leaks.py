@@ -252,15 +252,10 @@ def test_real_rows_drawn_from_training_are_found_and_others_are_not(shared_data)
 
 
 def test_real_questions_of_a_published_split_do_not_leak(shared_data):
-    read = {
-        name: pairs_of(
-            *(
-                (row["question"], row["answer"])
-                for row in map(json.loads, (shared_data / "gsm8k" / f"{name}.jsonl").open(encoding="utf-8"))
-            )
-        )
-        for name in ("train", "test")
-    }
+    read = {}
+    for name in ("train", "test"):
+        lines = (shared_data / "gsm8k" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+        read[name] = pairs_of(*((row["question"], row["answer"]) for row in map(json.loads, lines)))
     assert check_leaks(parts(read["train"][:3_000], read["test"])).ids("train", "test") == ()
 
 
