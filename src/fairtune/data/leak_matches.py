@@ -16,8 +16,8 @@ TOO_MANY = f"more than {MOST:,} pairs of rows are nearly the same"
 # A document rarely stands twice as a whole, its sentences do. Thirteen words in a row are what Brown et al. 2020
 # (appendix C) take for a sign that a text was seen. Text written without spaces is thus checked less sharply.
 _WORDS = 13
-# Near rows of one part are looked for in memory.
-_WITHIN_WORDS = 20_000_000
+# Near rows of one part are looked for in memory: ten million words take a minute and a gigabyte.
+_WITHIN_WORDS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def near_within(part: LeakPart, told: int) -> Matches:
     """Rows of a part that ask nearly what an earlier one asks."""
     if part.words > _WITHIN_WORDS:
         reason = (
-            f"near rows are looked for within at most {_WITHIN_WORDS:,} words of questions; here are {part.words:,}"
+            f"near rows are looked for within at most {_WITHIN_WORDS:,} words; here are {part.words:,}"
         )
         return Matches(None, np.zeros(0, np.int64), (), reason)
     near = NearIndex(part.questions[:]).within()

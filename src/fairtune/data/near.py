@@ -164,7 +164,7 @@ def _mixed(words: Hashes) -> Hashes:
     """A number for every run that begins at a word; multiplying by odd factors loses none of the 64 bits."""
     size = max(0, len(words) - WORDS + 1)
     mixed = np.zeros(size, dtype=np.uint64)
-    for offset, factor in enumerate(_FACTORS):
+    for offset, factor in enumerate(_FACTORS[:WORDS]):
         mixed += words[offset : offset + size] * np.uint64(factor)
     return mixed
 
