@@ -64,7 +64,7 @@ def test_people_see_pairs_side_by_side(folder):
     assert result.returncode == 1
     assert "train: " in result.stdout
     assert "normalised" in result.stdout
-    assert "test, row 4" in result.stdout
+    assert "leaky.jsonl, line 4" in result.stdout
     assert "allow_leakage" in result.stdout
     assert "No test item stands in the training data." in inside("data", "check", "clean.yaml", cwd=folder).stdout
 

@@ -1,9 +1,8 @@
-import http.server
 import json
+import os
 import shutil
 import subprocess
 import sys
-import threading
 import zipfile
 
 import pytest
@@ -15,6 +14,7 @@ from fairtune.models.cache import sha256_of
 from fairtune.models.sources import gguf, hub, wheel
 from fairtune.study import ModelRef
 from tests import tiny
+from tests.hub import COMMIT, hub_of
 
 
 def chosen(source, root, **more):
@@ -230,72 +230,24 @@ def test_a_wheel_source_of_another_form_is_refused(text):
 
 # --- the hub, as a local server ------------------------------------------------------------------------------------
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
 
 @pytest.fixture
 def hub_server(llama):
     """Answers as a hub does for one model, ``lab/tiny``."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_HEAD(self):
-            self.answer(body=False)
-
-        def do_GET(self):
-            self.answer(body=True)
-
-        def answer(self, body):
-            path = self.path.partition("?")[0]
-            files = {file.name: file.read_bytes() for file in llama.iterdir()}
-            name = path.rpartition("/")[2]
-            if "/lab/tiny" not in path:
-                self.reply(404, b"{}", {"X-Error-Code": "RepoNotFound"}, body)
-            elif "/tree/" in path:
-                tree = [{"type": "file", "path": n, "size": len(d), "oid": "0" * 40} for n, d in files.items()]
-                self.reply(200, json.dumps(tree).encode(), {}, body)
-            elif path.startswith("/api/models/"):
-                siblings = [{"rfilename": name} for name in files]
-                told = {
-                    "id": "lab/tiny",
-                    "sha": COMMIT,
-                    "siblings": siblings,
-                    "private": False,
-                    "tags": [],
-                    "downloads": 0,
-                }
-                self.reply(200, json.dumps(told).encode(), {}, body)
-            elif name in files:
-                self.reply(200, files[name], {"X-Repo-Commit": COMMIT, "ETag": f'"{sha256_of(llama / name)}"'}, body)
-            else:
-                self.reply(404, b"", {"X-Error-Code": "EntryNotFound"}, body)
-
-        def reply(self, status, content, headers, body):
-            self.send_response(status)
-            for key, value in {**headers, "Content-Length": str(len(content))}.items():
-                self.send_header(key, value)
-            self.end_headers()
-            if body:
-                self.wfile.write(content)
-
-        def log_message(self, *arguments):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with hub_of("models", "lab/tiny", {file.name: file.read_bytes() for file in llama.iterdir()}) as endpoint:
+        yield endpoint
 
 
 PROGRAM = """
 import sys
 from pathlib import Path
 from fairtune.errors import ModelError
-from fairtune.models import fetch, identify
+from fairtune.models import describe, fetch, identify
 from fairtune.study import ModelRef
 try:
     model = identify(ModelRef(source=sys.argv[1]), Path())
     print(model.fingerprint)
+    print(sorted(file.name for file in describe(model, lambda text: None).iterdir()))
     print(sorted(file.name for file in fetch(model, lambda text: None).iterdir()))
 except ModelError as error:
     print("ModelError:", error)
@@ -305,7 +257,7 @@ except ModelError as error:
 def ask_hub(source, endpoint, home):
     """In a process of its own: the hub's client reads its settings once, when it is imported."""
     environment = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "PATH": "/usr/bin:/bin"}
-    environment["FAIRTUNE_CACHE"] = str(home / "fairtune")
+    environment |= {"FAIRTUNE_CACHE": str(home / "fairtune"), "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     done = subprocess.run([sys.executable, "-c", PROGRAM, source], env=environment, capture_output=True, text=True)
     return done.stdout + done.stderr
 
@@ -313,9 +265,12 @@ def ask_hub(source, endpoint, home):
 def test_a_hub_model_is_fetched_at_its_commit_and_found_again_without_the_hub(hub_server, tmp_path):
     first = ask_hub("lab/tiny", hub_server, tmp_path)
     assert f"hub:lab/tiny@{COMMIT}" in first
-    assert "model.safetensors" in first
-    assert "tokenizer.json" in first
-    assert ask_hub("lab/tiny", "http://127.0.0.1:9", tmp_path).split("\n")[:2] == first.split("\n")[:2]
+    described, fetched = first.split("\n")[1:3]
+    assert "tokenizer.json" in described
+    assert "model.safetensors" not in described
+    assert "model.safetensors" in fetched
+    again = ask_hub("lab/tiny", "http://127.0.0.1:9", tmp_path).split("\n")
+    assert (again[0], again[2]) == (first.split("\n")[0], fetched)
     assert "not a hub id" in ask_hub("lab--/tiny", hub_server, tmp_path)
 
 

@@ -28,8 +28,15 @@ def test_a_record_is_read_as_it_was_written(tmp_path, record):
 def test_the_fields_of_a_record_are_a_contract(record):
     assert list(json.loads(record.model_dump_json())) == [
         *("version", "run_id", "study", "status", "error", "spec", "metrics", "phases", "throughput", "tokens"),
-        *("parameters", "plan", "leakage", "selection", "provenance"),
+        *("parameters", "plan", "leakage", "bad_rows", "data_findings", "selection", "provenance"),
     ]
+
+
+def test_a_record_from_before_data_were_examined_is_read(tmp_path, record):
+    fields = json.loads(record.model_dump_json())
+    del fields["data_findings"], fields["bad_rows"]
+    (tmp_path / "record.json").write_text(json.dumps(fields))
+    assert read_record(tmp_path / "record.json").data_findings == ()
 
 
 def test_a_record_is_never_overwritten(tmp_path, record):

@@ -110,12 +110,12 @@ def test_a_split_that_leaves_nothing_is_refused(tmp_path, keys, words):
 
 def test_text_files_that_cannot_be_used_are_told(tmp_path):
     with pytest.raises(DataError, match="no such file"):
-        read_rows("none.txt", tmp_path)
+        list(read_rows("none.txt", tmp_path))
     with pytest.raises(DataError, match="is empty"):
         document(tmp_path, " \n")
     (tmp_path / "latin.txt").write_bytes("niño".encode("latin-1"))
     with pytest.raises(DataError, match="is not UTF-8"):
-        read_rows("latin.txt", tmp_path)
+        list(read_rows("latin.txt", tmp_path))
     with pytest.raises(DataError, match=r"leave out task\.prompt"):
         to_examples([tiny.row({"text": "a"})], None, Prompt(system="Write."))
 

@@ -216,7 +216,7 @@ def schema(
 def init(
     data: Annotated[
         str,
-        typer.Argument(metavar="DATA", help="Rows of prompt/completion or messages (.jsonl), or plain text (.txt)."),
+        typer.Argument(metavar="DATA", help="Rows (jsonl, json, csv, tsv, parquet), text, a folder, hub:OWNER/NAME."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The study to write.")] = Path("study.yaml"),
     force: Annotated[bool, typer.Option(help="Overwrite the study if it is there.")] = False,

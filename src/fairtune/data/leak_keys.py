@@ -6,6 +6,7 @@ import bisect
 import functools
 import hashlib
 import itertools
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import overload
@@ -114,10 +115,13 @@ class LeakPart:
     def insides(self) -> Texts:
         """What others may stand inside besides: answers, and pieces of long documents."""
         read = self._remembered(lambda row: _insides(self.rows[row]))
-        found = [(row, piece, _hash(text)) for row in range(len(self.rows)) for piece, text in enumerate(read(row))]
-        rows, pieces = (np.array([entry[side] for entry in found], dtype=np.int64) for side in (0, 1))
-        hashes = np.array([entry[2] for entry in found], dtype=np.uint64)
-        return Texts(read, rows, pieces, hashes)
+        rows, pieces, hashes = array("q"), array("q"), array("Q")
+        for row in range(len(self.rows)):
+            for piece, text in enumerate(read(row)):
+                rows.append(row)
+                pieces.append(piece)
+                hashes.append(_hash(text))
+        return Texts(read, *(np.asarray(kept) for kept in (rows, pieces, hashes)))
 
     def _remembered(self, read: Callable[[int], list[str]]) -> Callable[[int], list[str]]:
         """A few comparisons read every text. Of a part that is large, only the row at hand is kept."""

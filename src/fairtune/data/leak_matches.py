@@ -158,9 +158,7 @@ def near_between(first: LeakPart, second: LeakPart, told: int, without: Collecti
 def near_within(part: LeakPart, told: int) -> Matches:
     """Rows of a part that ask nearly what an earlier one asks."""
     if part.words > _WITHIN_WORDS:
-        reason = (
-            f"near rows are looked for within at most {_WITHIN_WORDS:,} words; here are {part.words:,}"
-        )
+        reason = f"near rows are looked for within at most {_WITHIN_WORDS:,} words; here are {part.words:,}"
         return Matches(None, np.zeros(0, np.int64), (), reason)
     near = NearIndex(part.questions[:]).within()
     sizes, begins = part.questions.sizes, part.questions.firsts

@@ -33,7 +33,7 @@ _TEMPLATE = {"least": 4, "texts": 20, "share": 100}
 
 # Families of thousands of rows that differ in a word have more pairs than anybody looks at.
 MOST = 5_000_000
-_BLOCK = 4096
+_BLOCK = 1024
 _CANDIDATES = 200_000
 _KNOWN_WORDS = 1_000_000
 _FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)

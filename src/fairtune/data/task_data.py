@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fairtune.data.corpus import Examples
 from fairtune.data.examples import Example
 from fairtune.data.leaks import kept
-from fairtune.data.shapes import to_examples
-from fairtune.data.sources import read_rows
+from fairtune.data.shapes import Reading, label_names, read_examples
+from fairtune.data.sources import Faults, read_rows
 from fairtune.data.split import at_most, take
 from fairtune.errors import DataError
 from fairtune.study import Task
 
 
 @dataclass(frozen=True)
-class Splits:
-    """The three parts of a task."""
+class BadRows:
+    """Rows that were left out: how many, and the first of them with place and reason."""
 
-    train: tuple[Example, ...]
-    validation: tuple[Example, ...]
-    test: tuple[Example, ...]
+    count: int = 0
+    listed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three parts of a task. ``labels``: the label set, in the order of answers, where rows have labels."""
+
+    train: Examples
+    validation: Examples
+    test: Examples
+    labels: tuple[str, ...] = ()
+    bad_rows: BadRows = BadRows()
     left_out: int = 0
     """Training rows that nearly ask what an item asks that was taken out of the same data."""
+
+    @property
+    def parts(self) -> Mapping[str, Examples]:
+        """By name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
 
     @property
     def plain_text(self) -> bool:
@@ -35,9 +49,12 @@ class Splits:
 
     def fingerprint(self) -> str:
         """Hash over ids (content) of every part in order; the same for the same content in any file."""
-        parts = ("train", self.train), ("validation", self.validation), ("test", self.test)
-        text = "\n".join(f"{name} {example.id}" for name, part in parts for example in part)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        found = hashlib.sha256()
+        for place, (name, example) in enumerate(
+            (name, example) for name, part in self.parts.items() for example in part
+        ):
+            found.update(f"{chr(10) if place else ''}{name} {example.id}".encode())
+        return found.hexdigest()[:16]
 
 
 def load_splits(task: Task, root: Path) -> Splits:
@@ -46,16 +63,18 @@ def load_splits(task: Task, root: Path) -> Splits:
     Raises:
         DataError: data that cannot be read, have no answers, or are too few to split.
     """
-    train = _examples(task, task.train, root)
-    test, train = _part(task, task.test, "test", train, root)
-    validation, train = _part(task, task.validation, "validation", train, root)
+    reader = _Reader(task, root)
+    train = reader.examples(task.train)
+    test, train = _part(reader, task.test, "test", train)
+    validation, train = _part(reader, task.validation, "validation", train)
     train, left_out = _apart(task, train, {"test": test, "validation": validation})
     if task.limit is not None:
         train = at_most(train, task.limit)
-    return Splits(_named_once(train), _named_once(validation), _named_once(test), left_out)
+    train, validation, test = (part.named_once() for part in (train, validation, test))
+    return Splits(train, validation, test, reader.reading.labels, reader.bad_rows, left_out)
 
 
-def _apart(task: Task, train: list[Example], parts: Mapping[str, list[Example]]) -> tuple[list[Example], int]:
+def _apart(task: Task, train: Examples, parts: Mapping[str, Examples]) -> tuple[Examples, int]:
     """Training rows that are not nearly what was taken out of them, and how many are."""
     stays = kept(train, [row for name, part in parts.items() if is_taken(task, name) for row in part])
     if not stays.any():
@@ -63,7 +82,7 @@ def _apart(task: Task, train: list[Example], parts: Mapping[str, list[Example]])
             f"task '{task.name}': every training row is nearly the same as one of the test or validation part; "
             "give these parts as files"
         )
-    return list(itertools.compress(train, stays)), int((~stays).sum())
+    return train.select(stays), int((~stays).sum())
 
 
 def is_taken(task: Task, part: str) -> bool:
@@ -71,36 +90,60 @@ def is_taken(task: Task, part: str) -> bool:
     return not isinstance(getattr(task, part), str)
 
 
-def load_held_out(task: Task, place: str, root: Path) -> tuple[Example, ...]:
+def load_held_out(task: Task, place: str, root: Path) -> Examples:
     """Another held-out set, read as the task's own rows are.
 
     Raises:
         DataError: it cannot be read.
     """
-    return _named_once(_examples(task, place, root))
+    return _Reader(task, root).examples(place).named_once()
 
 
-def _part(
-    task: Task, asked: str | float, name: str, train: list[Example], root: Path
-) -> tuple[list[Example], list[Example]]:
+class _Reader:
+    """Reads a task's places the same way, and keeps account of what had to be left out."""
+
+    def __init__(self, task: Task, root: Path) -> None:
+        self._task, self._root = task, root
+        self.name = task.name
+        self.bad_rows = BadRows()
+        self.reading = Reading(task.shape, task.prompt, task.columns, (), task.group)
+        self.reading = replace(self.reading, labels=self._labels())
+
+    def examples(self, place: str) -> Examples:
+        """Every example of a place.
+
+        Raises:
+            DataError: it cannot be read, or has bad rows and the task does not say to skip them.
+        """
+        faults = Faults(self._task.on_bad_rows)
+        found = Examples.of(self._read(place, faults))
+        faults.settle(place)
+        before = self.bad_rows
+        self.bad_rows = BadRows(before.count + faults.count, before.listed + tuple(faults.listed))
+        return found
+
+    def _read(self, place: str, faults: Faults) -> Iterator[Example]:
+        return read_examples(read_rows(place, self._root, faults, self._task.format), self.reading, faults)
+
+    def _labels(self) -> tuple[str, ...]:
+        """As the task tells them, in a list or a file with a line each; else all that the training rows have."""
+        given = self._task.labels
+        if given is None:
+            faults = Faults("skip")  # told when the rows are read as examples
+            return label_names(read_rows(self._task.train, self._root, faults, self._task.format), self.reading)
+        if not isinstance(given, str):
+            return given
+        rows = list(read_rows(given, self._root, format_name="text"))
+        found = tuple(line.strip() for row in rows for line in row.columns["text"].splitlines() if line.strip())
+        if len(set(found)) < len(found):
+            raise DataError(f"{given}: a label stands there twice")
+        return found
+
+
+def _part(reader: _Reader, asked: str | float, name: str, train: Examples) -> tuple[Examples, Examples]:
     if isinstance(asked, str):
-        return _examples(task, asked, root), train
+        return reader.examples(asked), train
     try:
         return take(train, asked, name)
     except DataError as error:
-        raise DataError(f"task '{task.name}': {error}") from None
-
-
-def _examples(task: Task, source: str, root: Path) -> list[Example]:
-    return to_examples(read_rows(source, root), task.shape, task.prompt)
-
-
-def _named_once(examples: list[Example]) -> tuple[Example, ...]:
-    """Repeated rows stay, as ``id``, ``id-2``, …: dropping them would change what the user asked for."""
-    seen: Counter[str] = Counter()
-    named = []
-    for example in examples:
-        seen[example.id] += 1
-        repeated = seen[example.id] > 1
-        named.append(replace(example, id=f"{example.id}-{seen[example.id]}") if repeated else example)
-    return tuple(named)
+        raise DataError(f"task '{reader.name}': {error}") from None

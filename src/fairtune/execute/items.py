@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from fairtune.data import Encoded, Splits, encode_all, load_splits, only_last_answer, windows
+from fairtune.data.diagnose import Material, diagnose
 from fairtune.errors import DataError
+from fairtune.records import DataFinding
 from fairtune.study import RunSpec
 
 
@@ -49,6 +51,16 @@ def training_texts(splits: Splits) -> Iterator[str]:
 def encode_parts(splits: Splits, tokenizer: Any) -> Parts:
     """Every example as tokens."""
     return Parts(*(encode_all(part, tokenizer) for part in (splits.train, splits.validation, splits.test)))
+
+
+def training_findings(
+    spec: RunSpec, splits: Splits, train: list[Encoded], tokenizer: Any, context: int | None
+) -> tuple[DataFinding, ...]:
+    """What is wrong with the training examples as the run's model reads them; nothing for a run that does not train."""
+    if spec.training is None:
+        return ()
+    material = Material(splits.train, train, tokenizer, spec.training.max_length, context, spec.model.name)
+    return tuple(DataFinding(**asdict(finding)) for finding in diagnose(material, quick=True))
 
 
 def cut_windows(items: list[Encoded], length: int, context: int | None, tokenizer: Any) -> list[Encoded]:

@@ -19,7 +19,14 @@ from fairtune.evaluate.generation import Answer, generate
 from fairtune.evaluate.metrics import METRICS, Outcome
 from fairtune.evaluate.sampling import sample
 from fairtune.execute.curve import curve_writer
-from fairtune.execute.items import cut_windows, encode_parts, own_splits, scored_items, training_texts
+from fairtune.execute.items import (
+    cut_windows,
+    encode_parts,
+    own_splits,
+    scored_items,
+    training_findings,
+    training_texts,
+)
 from fairtune.execute.leaks import find_leaks, leakage_of
 from fairtune.execute.phases import PhaseMeter
 from fairtune.execute.restore import open_base
@@ -33,6 +40,8 @@ from fairtune.models.load import LanguageModel
 from fairtune.models.opening import context_of, open_tokenizer
 from fairtune.models.quantize import parameter_count, weight_bytes
 from fairtune.records import (
+    BadRows,
+    DataFinding,
     Leakage,
     MetricValue,
     Parameters,
@@ -58,6 +67,8 @@ class Happened:
     tokens: TokenCounts | None = None
     parameters: Parameters | None = None
     leakage: Leakage | None = None
+    bad_rows: BadRows | None = None
+    data_findings: tuple[DataFinding, ...] = ()
     selection: Selection | None = None
 
 
@@ -88,7 +99,7 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
     meter.device = choose_device(spec.budget.device)
     with meter.phase("load"):
         splits = _splits(spec, happened)
-        prepared = _prepare(spec, splits)
+        prepared = _prepare(spec, splits, happened)
         _require_context(spec, prepared)
     lessons = prepare_lessons(spec, folder, prepared.train, prepared.tokenizer, prepared.longest, meter)
     with meter.phase("load"):
@@ -109,17 +120,22 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
 
 def _splits(spec: RunSpec, happened: Happened) -> Splits:
     splits = own_splits(spec)
+    if splits.bad_rows.count:
+        happened.bad_rows = BadRows(count=splits.bad_rows.count, listed=splits.bad_rows.listed)
     found = find_leaks(spec.task.task, splits, spec.task.fingerprint)
     happened.leakage = leakage_of(found, spec.allow_leakage)
     return splits
 
 
-def _prepare(spec: RunSpec, splits: Splits) -> Prepared:
+def _prepare(spec: RunSpec, splits: Splits, happened: Happened) -> Prepared:
     """Training and validation cut to the recipe's length; test items never. Documents are cut into windows."""
     folder = fetch(spec.model, print)
     tokenizer = open_tokenizer(spec.model, folder, training_texts(splits))
     parts = encode_parts(splits, tokenizer)
     context = context_of(spec.model, folder)
+    happened.data_findings = training_findings(spec, splits, parts.train, tokenizer, context)
+    for finding in happened.data_findings:
+        print(f"data: {finding.severity} {finding.name} in {finding.count} training examples: {finding.text}")
     train, validation, cut = parts.train, parts.validation, Cut(0, 0)
     if spec.training is not None:
         length = spec.training.max_length

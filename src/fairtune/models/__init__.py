@@ -4,6 +4,6 @@ Importing this room is light; ``load``, ``device``, ``precision`` and ``likeliho
 """
 
 from fairtune.models.cache import cache_folder
-from fairtune.models.sources import fetch, identify
+from fairtune.models.sources import describe, fetch, identify
 
-__all__ = ["cache_folder", "fetch", "identify"]
+__all__ = ["cache_folder", "describe", "fetch", "identify"]

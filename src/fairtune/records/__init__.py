@@ -4,6 +4,8 @@ from fairtune.records.lock import study_lock
 from fairtune.records.parity import AnswersCompared, LlamaCpp, LogitsCompared, LossCompared, Parity
 from fairtune.records.provenance import GitState, command_line, git_state, package_versions, python_version
 from fairtune.records.schema import (
+    BadRows,
+    DataFinding,
     ErrorInfo,
     Leakage,
     MetricValue,
@@ -30,6 +32,8 @@ from fairtune.records.store import (
 
 __all__ = [
     "AnswersCompared",
+    "BadRows",
+    "DataFinding",
     "ErrorInfo",
     "GitState",
     "Leakage",

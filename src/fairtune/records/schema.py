@@ -131,6 +131,24 @@ class Leakage(Part):
         return ", ".join(f"{len(overlap.ids):,} {overlap.kind}" for overlap in found)
 
 
+class BadRows(Part):
+    """Rows of the data that could not be used and were left out, since the task says `on_bad_rows: skip`."""
+
+    count: int
+    listed: tuple[str, ...] = Field(description="file, line, what was found and expected; the first thousand")
+
+
+class DataFinding(Part):
+    """What is wrong with the training examples as this model reads them."""
+
+    name: str
+    severity: Literal["error", "warning", "note"]
+    count: int = Field(description="training examples that have it")
+    share: float = Field(description="of all training examples")
+    ids: tuple[str, ...] = Field(default=(), description="the first of them")
+    text: str = Field(description="what is wrong and what to do")
+
+
 class Selection(Part):
     """Which epoch's weights were kept."""
 
@@ -176,5 +194,7 @@ class RunRecord(BaseModel):
     parameters: Parameters | None = None
     plan: Plan = Plan()
     leakage: Leakage | None = None
+    bad_rows: BadRows | None = Field(default=None, description="None where every row was used")
+    data_findings: tuple[DataFinding, ...] = ()
     selection: Selection | None = None
     provenance: Provenance | None = None

@@ -12,7 +12,8 @@ import numpy as np
 from fairtune.errors import RecordError
 from fairtune.evaluate.metrics import METRICS, Metric
 from fairtune.records import MetricValue, Phase, RunFolder, RunRecord, read_lines
-from fairtune.report.leaks import leak_notes, leaked_metrics
+from fairtune.report.leaks import leaked_metrics
+from fairtune.report.notes import notes_of
 from fairtune.stats import Difference, Floats, estimate, holm, paired_difference
 from fairtune.study import RunSpec
 
@@ -126,8 +127,9 @@ def collect(study: str, entries: Sequence[Entry]) -> Report:
         if whole and group[0].spec.method.trains:
             wholes.append(whole)
     comparisons += _among(wholes, tables, metrics)
-    notes = [*problems, *_unpaired(entries, tables), *_notes(entries, comparisons)]
-    adjusted, leaked = tuple(_adjusted(comparisons)), leaked_metrics(entries)
+    records = [entry.record for entry in entries if entry.record]
+    notes = [*problems, *_unpaired(entries, tables), *notes_of(records, bool(comparisons))]
+    adjusted, leaked = tuple(_adjusted(comparisons)), leaked_metrics(records)
     return Report(study, tuple(entries), metrics, tuple(rows), adjusted, tuple(notes), leaked)
 
 
@@ -298,24 +300,4 @@ def _unpaired(entries: Sequence[Entry], tables: Tables) -> list[str]:
                     f"{entry.spec.cell}, seed {entry.spec.seed}: other items or prompts than the base's, so there is "
                     "no Δ. If the chat template writes the date, run them again on one day"
                 )
-    return list(dict.fromkeys(notes))
-
-
-def _notes(entries: Sequence[Entry], comparisons: Sequence[Comparison]) -> list[str]:
-    notes = leak_notes(entries)
-    for entry in entries:
-        tokens = entry.record.tokens if entry.record else None
-        if tokens and tokens.cut_examples:
-            notes.append(
-                f"Cut: {tokens.cut_examples} training examples were longer than max_length and lost "
-                f"{tokens.cut_tokens} tokens ({entry.spec.method.label})."
-            )
-    reasons = {value.reason for entry in entries if entry.record for value in entry.record.metrics.values()}
-    notes += [f"[?]: no interval, since {reason}." for reason in sorted(filter(None, reasons))]
-    if comparisons:
-        notes.append(
-            "Intervals: 95 %, over test items; for a mean they speak of these seeds. Δ: paired difference, to the base "
-            "where no other is named. ▲ better, ▼ worse, ≈ no difference shown, at 5 % (approximate randomisation; "
-            "Holm over all comparisons of a table within each metric)."
-        )
     return list(dict.fromkeys(notes))

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from fairtune.records import Leakage, RunRecord
 
 LEAKED = "†"
 
 
-class _Entry(Protocol):
-    @property
-    def record(self) -> RunRecord | None: ...
-
-
-def leaked_metrics(entries: Sequence[_Entry]) -> frozenset[str]:
+def leaked_metrics(records: Sequence[RunRecord]) -> frozenset[str]:
     """Metrics of any run whose test items stand in its training or validation data."""
-    return frozenset(
-        metric.name
-        for entry in entries
-        if entry.record and _leaks(entry.record.leakage)
-        for metric in entry.record.spec.metrics
-    )
+    return frozenset(metric.name for record in records if _leaks(record.leakage) for metric in record.spec.metrics)
 
 
-def leak_notes(entries: Sequence[_Entry]) -> list[str]:
+def leak_notes(records: Sequence[RunRecord]) -> list[str]:
     """What stands where, once for a study: all runs have the same data."""
-    found = next((entry.record.leakage for entry in entries if entry.record and entry.record.leakage), None)
+    found = next((record.leakage for record in records if record.leakage), None)
     if found is None:
         return []
     notes = [_leak(found)] if _leaks(found) else []

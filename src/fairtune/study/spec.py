@@ -140,14 +140,32 @@ class Task(Strict):
 
     name: str = Field(pattern=_NAME)
     version: Count = 1
-    train: str = Field(min_length=1, description="file, or a shipped source such as cldr:en-es")
+    train: str = Field(
+        min_length=1, description="file, folder or pattern, hub:OWNER/NAME, or a shipped source such as cldr:en-es"
+    )
     validation: str | Number = Field(default=0.1, description="file, share of train (0–1) or number of rows")
     test: str | Number = Field(default=0.2, description="file, share of train (0–1) or number of rows")
     limit: Count | None = Field(
         default=None, description="train on at most this many examples, chosen by the hash of their content"
     )
-    shape: Literal["prompt_completion", "messages", "text"] | None = Field(
+    format: Literal["jsonl", "json", "csv", "tsv", "parquet", "text"] | None = Field(
+        default=None, description="how files hold rows; recognised by suffix and first bytes if absent"
+    )
+    shape: Literal["messages", "orca", "alpaca", "pairs", "prompt_completion", "labels", "text"] | None = Field(
         default=None, description="how rows are read; recognised from the first row if absent"
+    )
+    columns: dict[str, str] = Field(
+        default={}, description="which of the data's columns is which of the shape's: {prompt: my_question}"
+    )
+    labels: Annotated[tuple[str, ...], Field(min_length=2)] | str | None = Field(
+        default=None,
+        description="label set in the order of answers, or a file with one a line; the training rows' own if absent",
+    )
+    group: str | None = Field(
+        default=None, description="column whose rows stay together when a part is taken from train"
+    )
+    on_bad_rows: Literal["stop", "skip"] = Field(
+        default="stop", description="rows that cannot be used: refuse the data, or leave them out and list them"
     )
     prompt: Prompt = Prompt()
     metrics: Annotated[tuple[str, ...], Field(min_length=1)] = ("perplexity", "exact_match")

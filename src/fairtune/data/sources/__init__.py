@@ -1,38 +1,55 @@
-"""Where rows come from: one file a source, each with ``claims(text)`` and ``read(text, root)``."""
+"""Where rows come from: one file a source, each with ``claims`` and ``read``."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from fairtune.data.sources import cldr, jsonl, text
-from fairtune.data.sources.rows import Row
+from fairtune.data.rows import Faults, OnBadRows, Row
+from fairtune.data.sources import cldr, files, hub
 from fairtune.errors import DataError
 
 
 class Source(Protocol):
     """A kind of place that rows come from."""
 
-    def claims(self, text: str) -> bool:
+    def claims(self, place: str, root: Path) -> bool:
         """Whether the text names a place of this kind."""
 
-    def read(self, text: str, root: Path) -> list[Row]:
-        """The rows; relative paths start from ``root``."""
+    def read(self, place: str, root: Path, faults: Faults, format_name: str | None) -> Iterator[Row]:
+        """Rows one after another; relative paths start from ``root``. What cannot be read is added to ``faults``."""
 
 
-SOURCES: tuple[Source, ...] = (cldr, jsonl, text)
+SOURCES: tuple[Source, ...] = (cldr, hub, files)
 
 
-def read_rows(place: str, root: Path) -> list[Row]:
+def read_rows(place: str, root: Path, faults: Faults | None = None, format_name: str | None = None) -> Iterator[Row]:
     """Rows from whichever source claims the place.
 
+    Args:
+        faults: takes what cannot be read, and is then to be settled by the caller; without it nothing may be bad.
+        format_name: a name out of :data:`fairtune.data.formats.FORMATS`; recognised if absent.
+
     Raises:
-        DataError: no source does, or the rows cannot be read.
+        DataError: no source claims the place, it is not there, or rows cannot be read.
     """
+    noted = faults or Faults()
+    for row in _source(place, root).read(place, root, noted, format_name):
+        noted.used += faults is None
+        yield row
+    if faults is None:
+        noted.settle(place)
+
+
+def _source(place: str, root: Path) -> Source:
     for source in SOURCES:
-        if source.claims(place):
-            return source.read(place, root)
-    raise DataError(f"'{place}': unknown kind of data; give a .jsonl or .txt file, or cldr:SOURCE-TARGET")
+        if source.claims(place, root):
+            return source
+    raise DataError(
+        f"'{place}': no such file in {root.resolve()}; paths start from the folder of the study or task file. Give a "
+        "file, a folder, hub:OWNER/NAME, or cldr:SOURCE-TARGET"
+    )
 
 
-__all__ = ["SOURCES", "Row", "Source", "read_rows"]
+__all__ = ["SOURCES", "Faults", "OnBadRows", "Row", "Source", "read_rows"]

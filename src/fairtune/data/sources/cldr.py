@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairtune.data.examples import folded
-from fairtune.data.sources.rows import Row
+from fairtune.data.rows import Faults, Row
 from fairtune.errors import DataError
 
 if TYPE_CHECKING:
@@ -26,23 +26,24 @@ _FIRST_DAY = datetime.date(1950, 1, 1)
 _DAYS = 36_524  # a century
 
 
-def claims(text: str) -> bool:
-    """Whether ``text`` is ``cldr:SOURCE-TARGET``."""
-    return text.startswith(PREFIX)
+def claims(place: str, root: Path) -> bool:
+    """Whether ``place`` is ``cldr:SOURCE-TARGET``."""
+    return place.startswith(PREFIX)
 
 
-def read(text: str, root: Path) -> list[Row]:
+def read(place: str, root: Path, faults: Faults, format_name: str | None) -> Iterator[Row]:
     """Rows ``{prompt, completion, kind}``, sorted by prompt; no prompt twice, not even in another case.
 
     Raises:
         DataError: not two locales that Babel knows.
     """
-    source, target = _locales(text)
+    source, target = _locales(place)
     rows: dict[str, Row] = {}
     for kind, prompt, completion in [*_names(source, target), *_dates(source, target)]:
-        row = Row({"prompt": prompt, "completion": completion, "kind": kind}, f"{text}, {kind}")
+        row = Row({"prompt": prompt, "completion": completion, "kind": kind}, f"{place}, {kind}")
         rows.setdefault(folded(prompt), row)
-    return [rows[key] for key in sorted(rows)]
+    for key in sorted(rows):
+        yield rows[key]
 
 
 def _locales(text: str) -> tuple[Locale, Locale]:

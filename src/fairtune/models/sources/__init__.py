@@ -33,6 +33,15 @@ def identify(ref: ModelRef, root: Path) -> ModelChoice:
     )
 
 
+def describe(model: ModelChoice, say: Say) -> Path | None:
+    """A local folder with the model's config and tokenizer, weights or not; None for a model from scratch.
+
+    Raises:
+        ModelError, BudgetError: as for :func:`fetch`.
+    """
+    return SOURCES[model.kind].describe(model.source, model.revision, say)
+
+
 def fetch(model: ModelChoice, say: Say) -> Path | None:
     """A local folder with the model's config, tokenizer and safetensors; None for a model from scratch.
 
@@ -53,4 +62,4 @@ def _kind_of(ref: ModelRef, root: Path) -> str:
     )
 
 
-__all__ = ["SOURCES", "ModelSource", "Say", "fetch", "identify"]
+__all__ = ["SOURCES", "ModelSource", "Say", "describe", "fetch", "identify"]

@@ -73,6 +73,9 @@ def fetch(source: str, revision: str | None, say: Say) -> Path:
     return Path(source)
 
 
+describe = fetch
+
+
 def require_safetensors(folder: Path) -> list[Path]:
     """The weight files of a folder.
 

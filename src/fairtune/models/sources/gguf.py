@@ -48,6 +48,9 @@ def fetch(source: str, revision: str | None, say: Say) -> Path:
     return converted(_checked(Path(source)), say)
 
 
+describe = fetch
+
+
 def converted(file: Path, say: Say) -> Path:
     """The folder that holds a GGUF file's weights as safetensors."""
     folder = cache_folder() / "models" / sha256_of(file)[:32]

@@ -14,7 +14,7 @@ from fairtune.study import ModelRef
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[\w.-]+)?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # Everything a causal language model needs, and no weights that can run code.
-_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.py")
+_WEIGHTS, _DESCRIPTIONS = "*.safetensors", ("*.json", "*.jinja", "*.model", "*.txt", "*.py")
 
 
 def claims(ref: ModelRef, root: Path) -> bool:
@@ -83,19 +83,32 @@ def _known_commit(repository: str, revision: str | None, error: Exception) -> st
     ) from None
 
 
+def describe(source: str, revision: str | None, say: Say) -> Path:
+    """Downloads what is missing of the model's configuration and tokenizer, and no weights.
+
+    Raises:
+        ModelError: not reachable.
+    """
+    return _download(source, revision, _DESCRIPTIONS, say)
+
+
 def fetch(source: str, revision: str | None, say: Say) -> Path:
     """Downloads what is missing of the model's safetensors, configuration and tokenizer.
 
     Raises:
         ModelError: not reachable, or the model has only pickled weights.
     """
+    folder = _download(source, revision, (_WEIGHTS, *_DESCRIPTIONS), say)
+    require_safetensors(folder)
+    return folder
+
+
+def _download(source: str, revision: str | None, files: tuple[str, ...], say: Say) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HTTPError
 
     say(f"fetching {source} at {(revision or 'main')[:12]}, unless it is in the local cache")
     try:
-        folder = Path(snapshot_download(source, revision=revision, allow_patterns=list(_FILES)))
+        return Path(snapshot_download(source, revision=revision, allow_patterns=list(files)))
     except (HTTPError, OSError) as error:
         raise ModelError(f"model '{source}': could not be fetched: {error}") from error
-    require_safetensors(folder)
-    return folder

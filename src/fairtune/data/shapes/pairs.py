@@ -1,0 +1,31 @@
+"""A text in one language, or of one kind, and the same in another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fairtune.data.examples import Message
+from fairtune.data.shapes.columns import question, shown, text
+from fairtune.data.shapes.protocol import Reading, Shape
+
+_PAIRS = (("source", "target"), ("src", "tgt"))
+_NESTED = "translation"
+
+
+def _convert(columns: Mapping[str, Any], reading: Reading) -> list[Message]:
+    if _NESTED in columns and not any(set(pair) <= columns.keys() for pair in _PAIRS):
+        columns = _unpacked(columns)
+    source, target = next((pair for pair in _PAIRS if set(pair) <= columns.keys()), _PAIRS[0])
+    return [question(columns, reading.prompt, text(columns, source)), Message("assistant", text(columns, target))]
+
+
+def _unpacked(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """``translation: {en: …, es: …}``: from the first language to the second."""
+    inside = columns[_NESTED]
+    if not isinstance(inside, dict) or len(inside) != 2:
+        raise ValueError(f"'{_NESTED}' must hold two languages, found {shown(inside)}")
+    return {**columns, **inside, **dict(zip(_PAIRS[0], inside.values(), strict=True))}
+
+
+SHAPE = Shape("pairs", (*map(frozenset, _PAIRS), frozenset({_NESTED})), _PAIRS[0], _convert)

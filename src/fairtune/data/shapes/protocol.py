@@ -1,0 +1,45 @@
+"""What a shape is, and what it may know besides the row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fairtune.data.examples import Message
+from fairtune.study import Prompt
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How rows of a task are read.
+
+    ``shape``: a name out of :data:`~fairtune.data.shapes.SHAPES`, or None to go by the first row. ``columns``: the
+    shape's name of a column ▸ the data's own. ``labels``: the label set, in the order of answers. ``group``: the column
+    whose rows must stand on one side of a split.
+    """
+
+    shape: str | None = None
+    prompt: Prompt = field(default_factory=Prompt)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Shape:
+    """``known``: sets of columns, any of which tells this shape. ``reads``: the names that ``columns:`` may map."""
+
+    name: str
+    known: tuple[frozenset[str], ...]
+    reads: tuple[str, ...]
+    convert: Callable[[Mapping[str, Any], Reading], list[Message]]
+    """The turns of a row; raises ValueError where it has not this shape."""
+    asked: frozenset[str] = frozenset()
+    """Columns that need not be there where the task has a template, which may be made of any."""
+    needs_labels: bool = False
+
+    def fits(self, columns: Mapping[str, Any], prompt: Prompt) -> bool:
+        """Whether a row has the columns."""
+        there = columns.keys() | (self.asked if prompt.template else frozenset())
+        return any(known <= there for known in self.known)

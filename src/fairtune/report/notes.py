@@ -1,0 +1,61 @@
+"""What must be said beside the tables: leaks, rows left out, texts cut, missing intervals, how to read signs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from fairtune.records import RunRecord
+from fairtune.report.leaks import leak_notes
+
+_SIGNS = (
+    "Intervals: 95 %, over test items; for a mean they speak of these seeds. Δ: paired difference, to the base "
+    "where no other is named. ▲ better, ▼ worse, ≈ no difference shown, at 5 % (approximate randomisation; "
+    "Holm over all comparisons of a table within each metric)."
+)
+
+
+def notes_of(records: Sequence[RunRecord], compared: bool) -> list[str]:
+    """Each once, in the order of importance. ``compared``: whether there are differences to be read."""
+    notes = [
+        *leak_notes(records),
+        *_bad_rows(records),
+        *_findings(records),
+        *_cuts(records),
+        *_missing_intervals(records),
+    ]
+    return list(dict.fromkeys([*notes, *([_SIGNS] if compared else [])]))
+
+
+def _bad_rows(records: Sequence[RunRecord]) -> Iterator[str]:
+    for record in records:
+        if record.bad_rows:
+            yield (
+                f"Left out: {record.bad_rows.count:,} rows of the data could not be used (list in record.json). "
+                f"The first: {record.bad_rows.listed[0]}."
+            )
+
+
+def _findings(records: Sequence[RunRecord]) -> Iterator[str]:
+    """Errors and warnings about the training examples, each once a model."""
+    for record in records:
+        for finding in record.data_findings:
+            if finding.severity != "note":
+                yield (
+                    f"Data: {finding.severity} {finding.name} in {finding.count} training examples "
+                    f"({finding.share:.1%}), as {record.spec.model.name} reads them: {finding.text}. "
+                    "See `fairtune data show`."
+                )
+
+
+def _cuts(records: Sequence[RunRecord]) -> Iterator[str]:
+    for record in records:
+        if record.tokens and record.tokens.cut_examples:
+            yield (
+                f"Cut: {record.tokens.cut_examples} training examples were longer than max_length and lost "
+                f"{record.tokens.cut_tokens} tokens ({record.spec.method.label})."
+            )
+
+
+def _missing_intervals(records: Sequence[RunRecord]) -> list[str]:
+    reasons = {value.reason for record in records for value in record.metrics.values()}
+    return [f"[?]: no interval, since {reason}." for reason in sorted(filter(None, reasons))]
