@@ -81,7 +81,8 @@ class LeakPart:
         found = np.zeros((len(rows), 3), dtype=np.uint64)
         words = 0
         for index, example in enumerate(rows):
-            question, answer = question_of(example), normalised(example.answer)
+            question = question_of(example)
+            answer = "" if example.is_text else normalised(example.answer)
             words += question.count(" ") + answer.count(" ")
             said = "\n".join(f"{message.role} {message.content}" for message in example.messages)
             found[index] = _hash(said), _hash(f"{question}\n{answer}"), _hash(question)
@@ -160,7 +161,9 @@ def question_of(example: Example) -> str:
 
 def is_long(example: Example) -> bool:
     """A document that is looked at in pieces."""
-    return example.is_text and _is_long(normalised(example.answer).split(" "))
+    # A word has at least one character, so most documents are seen to be short before they are normalised.
+    may_be = example.is_text and len(example.answer) > _DOCUMENT
+    return may_be and _is_long(normalised(example.answer).split(" "))
 
 
 def _is_long(words: list[str]) -> bool:
@@ -168,11 +171,14 @@ def _is_long(words: list[str]) -> bool:
 
 
 def _insides(example: Example) -> list[str]:
+    if example.is_text and not is_long(example):
+        return []
     words = normalised(example.answer).split(" ")
     if not example.is_text:
         return [" ".join(words)] if len(words) >= LONG else []
-    starts = range(0, len(words) - _OVERLAP, _DOCUMENT - _OVERLAP) if _is_long(words) else ()
-    return [" ".join(words[start : start + _DOCUMENT]) for start in starts]
+    return [
+        " ".join(words[start : start + _DOCUMENT]) for start in range(0, len(words) - _OVERLAP, _DOCUMENT - _OVERLAP)
+    ]
 
 
 def _hash(text: str) -> int:

@@ -9,8 +9,9 @@ up, and what they bring is counted out. Nothing is drawn at random, and nothing 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -35,6 +36,8 @@ _TEMPLATE = {"least": 4, "texts": 20, "share": 100}
 MOST = 5_000_000
 _BLOCK = 1024
 _CANDIDATES = 200_000
+# Runs of words that are kept between two passes, of twelve bytes each.
+_REMEMBERED = 20_000_000
 _KNOWN_WORDS = 1_000_000
 _FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)
 
@@ -93,12 +96,28 @@ class NearIndex:
             others: different texts, read in blocks.
             whole: pairs of similar texts too, rather than only those where one of these stands inside another.
         """
-        nothing = _matrix(_NO_INTS, _NO_INTS, (0, len(self._runs)))
-        blocks = [self._found_in(others[start : start + _BLOCK]) for start in _starts(len(others))]
-        sets = sparse.vstack([nothing, *blocks], "csr")
-        rule = _Rule(self._sets, _by_run(self._sets) + _by_run(sets), len(others) + self._sets.shape[0])
-        other = _Other(sets, lambda rows: self._sizes_of(others, rows))
-        return _joined(_verified(rule, other, self._pairs_with(sets, rule), whole=whole, inside=True))
+        frequency, known = _by_run(self._sets), list[Matrix]()
+        for start in _starts(len(others)):
+            block = self._found_in(others[start : start + _BLOCK])
+            frequency += _by_run(block)
+            # Of others that are very many, the blocks are read a second time rather than kept.
+            if sum(matrix.nnz for matrix in known) < _REMEMBERED:
+                known.append(block)
+        rule = _Rule(self._sets, frequency, len(others) + self._sets.shape[0])
+        starts = itertools.zip_longest(_starts(len(others)), known)
+        return _joined(
+            pairs for start, sets in starts for pairs in self._search_block(rule, others, start, sets, whole)
+        )
+
+    def _search_block(
+        self, rule: _Rule, others: Sequence[str], start: int, known: Matrix | None, whole: bool
+    ) -> Iterator[Pairs]:
+        sets = self._found_in(others[start : start + _BLOCK]) if known is None else known
+        other = _Other(sets, lambda rows: self._sizes_of(others, rows + start))
+        # Candidates: pairs of which the second has a rare run of the first.
+        second, first = (sets @ rule.prefix.T).nonzero()
+        for pairs in _verified(rule, other, iter([(first, second)]), whole=whole, inside=True):
+            yield replace(pairs, second=pairs.second + start)
 
     def _pairs_within(self, rule: _Rule) -> Iterator[tuple[Ints, Ints]]:
         """Candidates: pairs of which both have the same rare run."""
@@ -106,12 +125,6 @@ class NearIndex:
             first, second = (rule.prefix[: start + _BLOCK] @ rule.prefix[start : start + _BLOCK].T).nonzero()
             ahead = first < second + start
             yield first[ahead], second[ahead] + start
-
-    def _pairs_with(self, sets: Matrix, rule: _Rule) -> Iterator[tuple[Ints, Ints]]:
-        """Candidates: pairs of which the second has a rare run of the first."""
-        for start in _starts(sets.shape[0]):
-            second, first = (sets[start : start + _BLOCK] @ rule.prefix.T).nonzero()
-            yield first, second + start
 
     def _found_in(self, texts: Sequence[str]) -> Matrix:
         """Which of these texts' runs stand in others."""
@@ -274,15 +287,15 @@ def _matrix(rows: Ints, columns: Ints, shape: tuple[int, int]) -> Matrix:
     """1 wherever a row has a column, however often."""
     places = np.unique(rows * max(1, shape[1]) + columns)
     rows, columns = np.divmod(places, max(1, shape[1]))
-    return sparse.csr_matrix((np.ones(len(places), dtype=np.int64), (rows, columns)), shape=shape)
+    return sparse.csr_matrix((np.ones(len(places), dtype=np.int32), (rows, columns)), shape=shape)
 
 
 def _by_text(sets: Matrix) -> Ints:
-    return np.asarray(sets.sum(axis=1)).ravel()
+    return np.asarray(sets.sum(axis=1, dtype=np.int64)).ravel()
 
 
 def _by_run(sets: Matrix) -> Ints:
-    return np.asarray(sets.sum(axis=0)).ravel()
+    return np.asarray(sets.sum(axis=0, dtype=np.int64)).ravel()
 
 
 def _rarest(sets: Matrix, own: Ints, frequency: Ints, counts: Ints) -> Matrix:
