@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -9,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from fairtune.cache import recall, remember
 from fairtune.data.examples import Example, asked
 from fairtune.data.leak_keys import LeakPart
 from fairtune.data.leak_matches import (
@@ -239,7 +242,8 @@ def _comparisons(
 def kept(train: Sequence[Example], taken: Sequence[Example]) -> npt.NDArray[np.bool_]:
     """Shape ``(train,)``: rows that ask nothing that an item taken out of the same data asks, or nearly asks.
 
-    A single document stays whatever its end says: songs have refrains.
+    A single document stays whatever its end says: songs have refrains. What was found is remembered, since every run of
+    a study asks again.
 
     Raises:
         DataError: there are more near rows than can be told.
@@ -247,13 +251,31 @@ def kept(train: Sequence[Example], taken: Sequence[Example]) -> npt.NDArray[np.b
     stays = np.ones(len(train), dtype=bool)
     if not taken or (len(train) == 1 and train[0].is_text):
         return stays
+    key = _key(train, taken)
+    known = recall("left out", key)
+    if known is None:
+        known = " ".join(map(str, np.flatnonzero(_too_near(train, taken))))
+        remember("left out", key, known)
+    stays[[int(row) for row in known.split()]] = False
+    return stays
+
+
+def _key(train: Sequence[Example], taken: Sequence[Example]) -> str:
+    """Stands for the content of both, in order."""
+    running = hashlib.sha256(f"{CHECK_VERSION} {len(train)}".encode())
+    for example in itertools.chain(train, taken):
+        running.update(f" {example.id}".encode())
+    return running.hexdigest()
+
+
+def _too_near(train: Sequence[Example], taken: Sequence[Example]) -> npt.NDArray[np.bool_]:
     first, second = LeakPart.of("train", train), LeakPart.of("taken", taken)
     near = near_rows(first, second)
     if not near.complete:
         raise DataError(f"{TOO_MANY} in training and in the parts taken out of it; give these parts as files")
-    stays &= ~np.isin(first.question, second.question)
-    stays[[row for row, text in zip(near.first, near.second, strict=True) if _really(first, second, row, text)]] = False
-    return stays
+    found: npt.NDArray[np.bool_] = np.isin(first.question, second.question)
+    found[[row for row, text in zip(near.first, near.second, strict=True) if _really(first, second, row, text)]] = True
+    return found
 
 
 def _really(first: LeakPart, second: LeakPart, row: int, text: int) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from fairtune.cache import recall, remember
 from fairtune.data import CHECK_VERSION, Example, LeakPair, Leaks, Splits, check_leaks, is_taken
 from fairtune.errors import DataError
-from fairtune.models.cache import recall, remember
 from fairtune.records import Leakage, Overlap
 from fairtune.study import Task
 
