@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests import tiny
-from tests.cli.command import FAIRTUNE, fairtune, records, study
+from tests.cli.command import FAIRTUNE, fairtune, inside, records, study
 
 
 @pytest.fixture(scope="module")
@@ -375,10 +375,23 @@ def test_a_leak_is_told_beside_the_scores(tmp_path, llama):
     path.write_text(yaml.safe_dump(content))
     rows = tiny.rows(24)
     tiny.write_jsonl(tmp_path / "test.jsonl", [{**row, "prompt": row["prompt"].upper()} for row in rows])
+    refused = inside("run", path, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "24 of 24 test items stand in the training data (24 normalised)" in refused.stderr
+    assert "test, row 1" in refused.stderr
+    assert "write `allow_leakage: true`" in refused.stderr
+    assert not list(tmp_path.glob("runs/*/*/record.json"))
+    path.write_text(yaml.safe_dump({**content, "allow_leakage": True}))
     result = fairtune("run", path, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert "Leak: 21 test items are asked in training too" in result.stdout
-    assert records(tmp_path)["base 0"]["leakage"]["test_in_train"] == 21
+    assert "† Leak: 21 test items are asked in training too [21 normalised], 3 in validation" in result.stdout
+    assert "The study allows it" in result.stdout.replace("\n", " ")
+    assert "perplexity ↓ †" in inside("report", path, "--format", "md", cwd=tmp_path).stdout
+    document = json.loads(inside("report", path, "--format", "json", cwd=tmp_path).stdout)
+    assert document["leaked"] == ["perplexity", "bleu", "chrf", "exact_match"]
+    leakage = records(tmp_path)["base 0"]["leakage"]
+    assert (leakage["test_in_train"], leakage["test_in_validation"], leakage["allowed"]) == (21, 3, True)
+    assert [overlap["pairs"] for overlap in leakage["overlaps"]] == [21, 3]
 
 
 def test_a_test_item_in_the_validation_part_is_told_too(tmp_path, llama):

@@ -8,9 +8,9 @@ import zipfile
 import pytest
 import torch
 
+from fairtune.cache import sha256_of
 from fairtune.errors import ModelError
 from fairtune.models import fetch, identify
-from fairtune.models.cache import sha256_of
 from fairtune.models.sources import gguf, hub, wheel
 from fairtune.study import ModelRef
 from tests import tiny

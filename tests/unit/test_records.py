@@ -61,6 +61,16 @@ def test_a_record_of_another_version_says_which(tmp_path, record):
         read_record(file)
 
 
+def test_a_record_from_before_kinds_of_leaks_says_what_it_does_not_know(tmp_path, record):
+    old = json.loads(record.model_dump_json())
+    old["leakage"] = {"test_in_train": 2, "test_in_validation": 0, "validation_in_train": 1, "ids": ["a", "b"]}
+    file = tmp_path / "record.json"
+    file.write_text(json.dumps(old))
+    leakage = read_record(file).leakage
+    assert (leakage.test_in_train, leakage.overlaps, leakage.duplicates, leakage.allowed) == (2, (), None, None)
+    assert "before" in leakage.reason
+
+
 def test_extra_keys_of_a_record_are_welcome(tmp_path, record):
     file = tmp_path / "record.json"
     file.write_text(record.model_dump_json().replace('"version":1', '"note":"mine","version":1', 1))

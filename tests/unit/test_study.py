@@ -71,6 +71,13 @@ def test_a_method_without_a_learning_rate_takes_its_own_default(tmp_path):
     assert [run.training.learning_rate for run in runs] == [2e-5, 2e-4]
 
 
+def test_allowing_leaks_makes_no_other_run(tmp_path):
+    strict, allowed = runs_of(tmp_path, GOOD), runs_of(tmp_path, GOOD + "allow_leakage: true\n")
+    assert [run.run_id for run in strict] == [run.run_id for run in allowed]
+    assert not any(run.allow_leakage for run in strict)
+    assert all(run.allow_leakage for run in allowed)
+
+
 def test_ids_follow_content_and_nothing_else(tmp_path):
     before = [run.run_id for run in runs_of(tmp_path, GOOD)]
     renamed = GOOD.replace("name: good", "name: other").replace("20GiB", "8GiB")

@@ -80,7 +80,12 @@ def leak_key(example: Example) -> str:
     The task's instruction, which all rows share, does not count; a row's own system message does. A document of plain
     text asks nothing, and is known by itself.
     """
+    return "\n".join(folded(text) for text in asked(example))
+
+
+def asked(example: Example) -> list[str]:
+    """What makes the item: every turn before the answer but the task's own instruction; a document's text."""
     if example.is_text:
-        return folded(example.answer)
+        return [example.answer]
     own = example.prompt[1:] if example.task_system else example.prompt
-    return "\n".join(folded(message.content) for message in own)
+    return [message.content for message in own]

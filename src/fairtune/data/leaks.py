@@ -1,14 +1,287 @@
-"""Test items that stand in the training data."""
+"""Test items that stand in the training data: word for word, but for case and marks, or nearly."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import hashlib
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
-from fairtune.data.examples import Example, folded, leak_key
+import numpy as np
+import numpy.typing as npt
 
-# A document rarely stands twice as a whole, its sentences do. Thirteen words in a row are what Brown et al. 2020
-# (appendix C) take for a sign that a text was seen. Text written without spaces is thus checked less sharply.
-_WORDS = 13
+from fairtune.cache import recall, remember
+from fairtune.data.examples import Example, asked
+from fairtune.data.leak_keys import LeakPart
+from fairtune.data.leak_matches import (
+    TOO_MANY,
+    Match,
+    Matches,
+    Passage,
+    exact_between,
+    exact_within,
+    has_passages,
+    near_between,
+    near_rows,
+    near_within,
+    normalised_between,
+    normalised_within,
+    passages,
+)
+from fairtune.errors import DataError
+
+Kind = Literal["exact", "normalised", "near"]
+KINDS: tuple[Kind, ...] = ("exact", "normalised", "near")
+# Results of another version are not read again.
+CHECK_VERSION = 1
+
+_TOLD, _EXCERPT = 10, 400
+
+
+@dataclass(frozen=True)
+class LeakPair:
+    """Two rows that ask the same, for people to look at: one of each part, places and beginnings of what is asked.
+
+    ``similarity``: Jaccard's over runs of three words; where ``inside``, the share of the second row's question that
+    stands in the first row.
+    """
+
+    between: tuple[str, str]
+    kind: Kind
+    ids: tuple[str, str]
+    where: tuple[str, str]
+    texts: tuple[str, str]
+    similarity: float = 1.0
+    inside: bool = False
+
+
+@dataclass(frozen=True)
+class LeakOverlap:
+    """What two parts share in one way. ``ids``: rows of the second part, or later rows where both are one part."""
+
+    between: tuple[str, str]
+    kind: Kind
+    pairs: int | None
+    ids: tuple[str, ...]
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Leaks:
+    """What a check found.
+
+    ``rows``: how many were looked at, by part. ``taken``: those parts that came out of the training data.
+    ``duplicates``: rows of the training data, parts taken from it included, that repeat an earlier one.
+    ``left_out``: rows that training goes without, being near to an item that was taken out of it.
+    """
+
+    rows: dict[str, int]
+    overlaps: tuple[LeakOverlap, ...]
+    taken: tuple[str, ...]
+    duplicates: int
+    left_out: int
+    examples: tuple[LeakPair, ...]
+    version: int = CHECK_VERSION
+
+    def ids(self, *between: str) -> tuple[str, ...]:
+        """Rows of the second part that stand in the first in any way, each once."""
+        found = (name for overlap in self.overlaps if overlap.between == between for name in overlap.ids)
+        return tuple(dict.fromkeys(found))
+
+    def as_given(self) -> Leaks:
+        """The same for whoever gave the data: what was taken out of the training data is training data too.
+
+        Whether a row of that file which is a test item as well went into training or validation is the split's luck.
+        """
+        merged: dict[tuple[tuple[str, str], Kind], list[LeakOverlap]] = {}
+        for overlap in self.overlaps:
+            merged.setdefault((self._given(overlap.between), overlap.kind), []).append(overlap)
+        overlaps = tuple(_sum(between, kind, found) for (between, kind), found in merged.items())
+        examples = tuple(replace(pair, between=self._given(pair.between)) for pair in self.examples)
+        return replace(self, overlaps=overlaps, examples=examples)
+
+    def _given(self, between: tuple[str, str]) -> tuple[str, str]:
+        first, second = between
+        return ("train", second) if first in self.taken and second not in self.taken else between
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, plain: Mapping[str, Any]) -> Leaks:
+        """The inverse of :meth:`plain`, through JSON and back."""
+        overlaps = tuple(
+            LeakOverlap(**{**found, "between": tuple(found["between"]), "ids": tuple(found["ids"])})
+            for found in plain["overlaps"]
+        )
+        pairs = ("between", "ids", "where", "texts")
+        examples = tuple(
+            LeakPair(**{**found, **{key: tuple(found[key]) for key in pairs}}) for found in plain["examples"]
+        )
+        return cls(**{**plain, "overlaps": overlaps, "taken": tuple(plain["taken"]), "examples": examples})
+
+
+def _sum(between: tuple[str, str], kind: Kind, found: Sequence[LeakOverlap]) -> LeakOverlap:
+    pairs = [overlap.pairs for overlap in found if overlap.pairs is not None]
+    ids = tuple(dict.fromkeys(name for overlap in found for name in overlap.ids))
+    reason = next((overlap.reason for overlap in found if overlap.reason), None)
+    return LeakOverlap(between, kind, sum(pairs) if len(pairs) == len(found) else None, ids, reason)
+
+
+def check_leaks(
+    parts: Mapping[str, Sequence[Example]],
+    against: Mapping[str, Sequence[Example]] | None = None,
+    taken: Collection[str] = (),
+    left_out: int = 0,
+) -> Leaks:
+    """Looks for rows that stand in more than one part, or twice in training.
+
+    Args:
+        parts: ``train``, ``validation`` and ``test``.
+        against: more held-out sets by name, sought in training too.
+        taken: those parts that came out of the training data, whose repeated rows count as its own.
+        left_out: rows that were left out of training before.
+    """
+    read = {name: LeakPart.of(name, rows) for name, rows in {**parts, **(against or {})}.items()}
+    whole = LeakPart.together([read["train"], *(read[name] for name in taken)])
+    found = [*_within(whole)]
+    for first, second in _comparisons(read, against or {}, taken):
+        found += _between(first, second)
+    return Leaks(
+        rows={name: len(part.rows) for name, part in read.items()},
+        overlaps=tuple(overlap for overlap, _ in found if overlap.pairs != 0),
+        taken=tuple(taken),
+        duplicates=whole.repeated,
+        left_out=left_out,
+        examples=tuple(pair for _, pairs in found for pair in pairs),
+    )
+
+
+Found = tuple[LeakOverlap, list[LeakPair]]
+
+
+def _within(part: LeakPart) -> Iterator[Found]:
+    for kind, of in zip(KINDS, (exact_within, normalised_within, near_within), strict=True):
+        yield _told(part, part, kind, of(part, _TOLD))
+
+
+def _between(first: LeakPart, second: LeakPart) -> Iterator[Found]:
+    """Documents that do not stand in the first part as a whole are sought there in passages, each an item."""
+    exact, normalised = exact_between(first, second, _TOLD), normalised_between(first, second, _TOLD)
+    whole = {*exact.second.tolist(), *normalised.second.tolist()}
+    documents = {row: text for row, text in enumerate(second.rows) if has_passages(text) and row not in whole}
+    shared = passages(first.rows, documents.values()) if documents else []
+    yield _told(first, second, "exact", exact)
+    yield _with_passages(_told(first, second, "normalised", normalised), shared)
+    yield _told(first, second, "near", near_between(first, second, _TOLD, documents))
+
+
+def _told(first: LeakPart, second: LeakPart, kind: Kind, found: Matches) -> Found:
+    between = first.name, second.name
+    ids = tuple(second.rows[int(row)].id for row in found.second)
+    pairs = [_pair(first, second, kind, match) for match in found.examples]
+    return LeakOverlap(between, kind, found.pairs, ids, found.reason), pairs
+
+
+def _pair(first: LeakPart, second: LeakPart, kind: Kind, match: Match) -> LeakPair:
+    a, b = first.rows[match.first], second.rows[match.second]
+    where = _where(first, match.first), _where(second, match.second)
+    # What a question stands inside may be the answer, and further on than an excerpt reaches.
+    texts = _around(a, b) if match.inside else _excerpt(asked(a)), _excerpt(asked(b))
+    return LeakPair((first.name, second.name), kind, (a.id, b.id), where, texts, match.similarity, match.inside)
+
+
+def _where(part: LeakPart, row: int) -> str:
+    return part.rows[row].where or f"{part.name}, row {row + 1}"
+
+
+def _with_passages(found: Found, shared: Sequence[Passage]) -> Found:
+    overlap, pairs = found
+    if not shared:
+        return found
+    more = [
+        LeakPair(
+            overlap.between,
+            "normalised",
+            (passage.train.id, passage.id),
+            (passage.train.where or overlap.between[0], passage.held_out.where or overlap.between[1]),
+            (passage.text, passage.text),
+        )
+        for passage in shared[: _TOLD - len(pairs)]
+    ]
+    ids = (*overlap.ids, *(passage.id for passage in shared))
+    return replace(overlap, pairs=(overlap.pairs or 0) + len(shared), ids=ids), [*pairs, *more]
+
+
+def _excerpt(texts: Iterable[str]) -> str:
+    text = "\n".join(texts)
+    return text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"
+
+
+def _around(row: Example, sought: Example) -> str:
+    """The part of a row where most of a question's words begin to stand."""
+    text = "\n".join(message.content for message in row.messages)
+    words = "\n".join(asked(sought)).split()
+    starts = [text.casefold().find(" ".join(words[at : at + 3]).casefold()) for at in range(max(1, len(words) - 2))]
+    begin = max(0, next((at for at in starts if at >= 0), 0) - 20)
+    return _excerpt(["…" * (begin > 0) + text[begin:]])
+
+
+def _comparisons(
+    read: Mapping[str, LeakPart], against: Iterable[str], taken: Collection[str]
+) -> Iterator[tuple[LeakPart, LeakPart]]:
+    for first, second in (("train", "test"), ("train", "validation"), ("validation", "test")):
+        yield read[first], read[second]
+    for name in against:
+        for part in ("train", *taken):
+            yield read[part], read[name]
+
+
+def kept(train: Sequence[Example], taken: Sequence[Example]) -> npt.NDArray[np.bool_]:
+    """Shape ``(train,)``: rows that ask nothing that an item taken out of the same data asks, or nearly asks.
+
+    A single document stays whatever its end says: songs have refrains. What was found is remembered, since every run of
+    a study asks again.
+
+    Raises:
+        DataError: there are more near rows than can be told.
+    """
+    stays = np.ones(len(train), dtype=bool)
+    if not taken or (len(train) == 1 and train[0].is_text):
+        return stays
+    key = _key(train, taken)
+    known = recall("left out", key)
+    if known is None:
+        known = " ".join(map(str, np.flatnonzero(_too_near(train, taken))))
+        remember("left out", key, known)
+    stays[[int(row) for row in known.split()]] = False
+    return stays
+
+
+def _key(train: Sequence[Example], taken: Sequence[Example]) -> str:
+    """Stands for the content of both, in order."""
+    running = hashlib.sha256(f"{CHECK_VERSION} {len(train)}".encode())
+    for example in itertools.chain(train, taken):
+        running.update(f" {example.id}".encode())
+    return running.hexdigest()
+
+
+def _too_near(train: Sequence[Example], taken: Sequence[Example]) -> npt.NDArray[np.bool_]:
+    first, second = LeakPart.of("train", train), LeakPart.of("taken", taken)
+    near = near_rows(first, second)
+    if not near.complete:
+        raise DataError(f"{TOO_MANY} in training and in the parts taken out of it; give these parts as files")
+    found: npt.NDArray[np.bool_] = np.isin(first.question, second.question)
+    found[[row for row, text in zip(near.first, near.second, strict=True) if _really(first, second, row, text)]] = True
+    return found
+
+
+def _really(first: LeakPart, second: LeakPart, row: int, text: int) -> bool:
+    """Documents of few different words are near to each other by chance, and do not share thirteen in a row."""
+    held_out = second.rows[int(second.questions.firsts[text])]
+    return not has_passages(held_out) or bool(passages([first.rows[int(row)]], [held_out]))
 
 
 def overlap(train: Iterable[Example], held_out: Iterable[Example]) -> list[str]:
@@ -16,17 +289,4 @@ def overlap(train: Iterable[Example], held_out: Iterable[Example]) -> list[str]:
 
     A document of plain text is looked at in pieces of 13 words, ``id@word``, sought anywhere in the training text.
     """
-    asked = [piece for example in held_out for piece in _pieces(example, _WORDS)]
-    # Only what is sought is kept: a training text has 13 times as many places to begin.
-    wanted = {key for _, key in asked}
-    found = {key for example in train for _, key in _pieces(example, 1) if key in wanted}
-    return [name for name, key in asked if key in found]
-
-
-def _pieces(example: Example, step: int) -> Iterator[tuple[str, str]]:
-    if not example.is_text:
-        yield example.id, leak_key(example)
-        return
-    words = folded(example.answer).split(" ")
-    for start in range(0, len(words) - _WORDS + 1, step):
-        yield f"{example.id}@{start}", " ".join(words[start : start + _WORDS])
+    return [passage.id for passage in passages(train, held_out)]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fairtune.data.corpus import Examples
 from fairtune.data.examples import Example
+from fairtune.data.leaks import kept
 from fairtune.data.shapes import Reading, label_names, read_examples
 from fairtune.data.sources import Faults, read_rows
 from fairtune.data.split import at_most, take
@@ -33,6 +34,8 @@ class Splits:
     test: Examples
     labels: tuple[str, ...] = ()
     bad_rows: BadRows = BadRows()
+    left_out: int = 0
+    """Training rows that nearly ask what an item asks that was taken out of the same data."""
 
     @property
     def parts(self) -> Mapping[str, Examples]:
@@ -64,11 +67,36 @@ def load_splits(task: Task, root: Path) -> Splits:
     train = reader.examples(task.train)
     test, train = _part(reader, task.test, "test", train)
     validation, train = _part(reader, task.validation, "validation", train)
+    train, left_out = _apart(task, train, {"test": test, "validation": validation})
     if task.limit is not None:
         train = at_most(train, task.limit)
-    return Splits(
-        train.named_once(), validation.named_once(), test.named_once(), reader.reading.labels, reader.bad_rows
-    )
+    train, validation, test = (part.named_once() for part in (train, validation, test))
+    return Splits(train, validation, test, reader.reading.labels, reader.bad_rows, left_out)
+
+
+def _apart(task: Task, train: Examples, parts: Mapping[str, Examples]) -> tuple[Examples, int]:
+    """Training rows that are not nearly what was taken out of them, and how many are."""
+    stays = kept(train, [row for name, part in parts.items() if is_taken(task, name) for row in part])
+    if not stays.any():
+        raise DataError(
+            f"task '{task.name}': every training row is nearly the same as one of the test or validation part; "
+            "give these parts as files"
+        )
+    return train.select(stays), int((~stays).sum())
+
+
+def is_taken(task: Task, part: str) -> bool:
+    """Whether a part is taken out of the training data, rather than given."""
+    return not isinstance(getattr(task, part), str)
+
+
+def load_held_out(task: Task, place: str, root: Path) -> Examples:
+    """Another held-out set, read as the task's own rows are.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    return _Reader(task, root).examples(place).named_once()
 
 
 class _Reader:

@@ -11,6 +11,7 @@ import psutil
 
 from fairtune.errors import FairtuneError, RecordError, RecordVersionError
 from fairtune.execute.display import describe
+from fairtune.execute.leaks import refuse_leaks
 from fairtune.execute.nursery import Nursery
 from fairtune.execute.origin import utc_now
 from fairtune.execute.progress import Progress, read_progress
@@ -93,9 +94,11 @@ def run_study(request: Request, runs: Path, watcher: Watcher, repeat: bool = Fal
         repeat: also repeat runs that ended in a way that would happen again.
 
     Raises:
+        DataError: test items are trained on, and the study does not allow it.
         RecordError: another process runs the study now.
         KeyboardInterrupt: Ctrl-C; what is finished is kept.
     """
+    refuse_leaks(request.loaded.task, request.leaks, request.loaded.study.allow_leakage)
     nursery = Nursery()
     with study_lock(runs / request.loaded.study.name):
         states = [state_of(spec, runs) for spec in request.specs]

@@ -13,7 +13,6 @@ from fairtune.data import (
     Encoded,
     Splits,
     cut_to,
-    overlap,
     require_context,
 )
 from fairtune.evaluate.generation import Answer, generate
@@ -29,6 +28,7 @@ from fairtune.execute.items import (
     training_findings,
     training_texts,
 )
+from fairtune.execute.leaks import find_leaks, leakage_of
 from fairtune.execute.phases import PhaseMeter
 from fairtune.execute.restore import open_base
 from fairtune.execute.results import score
@@ -125,13 +125,8 @@ def _splits(spec: RunSpec, happened: Happened) -> Splits:
     splits = own_splits(spec)
     if splits.bad_rows.count:
         happened.bad_rows = BadRows(count=splits.bad_rows.count, listed=splits.bad_rows.listed)
-    trained, chosen = overlap(splits.train, splits.test), overlap(splits.validation, splits.test)
-    happened.leakage = Leakage(
-        test_in_train=len(trained),
-        test_in_validation=len(chosen),
-        validation_in_train=len(overlap(splits.train, splits.validation)),
-        ids=tuple(dict.fromkeys([*trained, *chosen])),
-    )
+    found = find_leaks(spec.task.task, splits, spec.task.fingerprint)
+    happened.leakage = leakage_of(found, spec.allow_leakage)
     return splits
 
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fairtune.data import Splits, load_splits
+from fairtune.data import Leaks, Splits, load_splits
 from fairtune.data.augment import AUGMENTATIONS
 from fairtune.errors import Problem, SpecError
 from fairtune.evaluate.metrics import METRICS
 from fairtune.execute.augment import beyond_data, resolve_augment
+from fairtune.execute.leaks import find_leaks
 from fairtune.execute.limits import beyond_limits
 from fairtune.methods import METHODS, Method
 from fairtune.models import identify
@@ -42,6 +43,11 @@ class Request:
     loaded: LoadedStudy
     specs: tuple[RunSpec, ...]
     splits: Splits
+
+    @functools.cached_property
+    def leaks(self) -> Leaks:
+        """What the leak check finds in the data."""
+        return find_leaks(self.loaded.task, self.splits, self.splits.fingerprint())
 
 
 def read_request(path: Path) -> Request:

@@ -6,12 +6,12 @@ import gc
 from pathlib import Path
 from typing import Any
 
+from fairtune.cache import cache_lock, sha256_of
 from fairtune.data import Encoded
 from fairtune.errors import ModelError
 from fairtune.execute.phases import PhaseMeter
 from fairtune.execute.restore import restore_run, saved_by
 from fairtune.models import cache_folder, fetch
-from fairtune.models.cache import cache_lock, sha256_of
 from fairtune.models.lessons import Syllabus, write_lessons
 from fairtune.models.load import LanguageModel
 from fairtune.models.opening import open_model, open_tokenizer

@@ -3,7 +3,7 @@
 Importing this room is light; ``load``, ``device``, ``precision`` and ``likelihood`` import torch.
 """
 
-from fairtune.models.cache import cache_folder
+from fairtune.cache import cache_folder
 from fairtune.models.sources import describe, fetch, identify
 
 __all__ = ["cache_folder", "describe", "fetch", "identify"]

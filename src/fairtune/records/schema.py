@@ -90,16 +90,45 @@ class Plan(Part):
     reason: str | None = "no plan was made before this run"
 
 
+class Overlap(Part):
+    """What two parts of the data share in one way; each pair of rows counts under the sharpest kind it has."""
+
+    between: tuple[str, str] = Field(description="names of the parts; the same name twice: rows of one part")
+    kind: Literal["exact", "normalised", "near"] = Field(
+        description="exact: the same messages; normalised: the same question but for case, white space, punctuation "
+        "and Unicode form (of plain text, the same 13 words); near: runs of three words with a Jaccard similarity of "
+        "0.8, or as much of the second row's question inside the first row"
+    )
+    pairs: int | None = Field(description="pairs of rows; None where they were not counted")
+    ids: tuple[str, ...] = Field(default=(), description="rows of the second part, or later rows of the same")
+    reason: str | None = Field(default=None, description="why pairs is missing")
+
+
 class Leakage(Part):
-    """Test items whose prompt, after Unicode, case and white-space folding, stands in the training data.
+    """Items that stand in another part too: word for word, but for case and marks, or nearly (see Overlap)."""
 
-    Of plain text, pieces of 13 words that do.
-    """
-
-    test_in_train: int
+    test_in_train: int = Field(description="test items that stand in the training part in any of these ways")
     test_in_validation: int = Field(default=0, description="the best epoch was chosen on them")
-    validation_in_train: int
-    ids: tuple[str, ...] = Field(default=(), description="the test items")
+    validation_in_train: int = Field(description="validation items that stand in the training part")
+    ids: tuple[str, ...] = Field(default=(), description="the test items of both counts")
+    overlaps: tuple[Overlap, ...] = Field(default=(), description="everything that was found, by parts and kind")
+    duplicates: int | None = Field(
+        default=None, description="rows of the training data that say, normalised, what an earlier one says"
+    )
+    left_out: int | None = Field(
+        default=None,
+        description="rows left out of training, since they are nearly an item that was taken out of the same data",
+    )
+    allowed: bool | None = Field(default=None, description="whether the study says `allow_leakage`")
+    reason: str | None = Field(
+        default="this record was written before these were looked for",
+        description="why duplicates, left_out or allowed are missing",
+    )
+
+    def kinds(self, first: str, second: str) -> str:
+        """``2 exact, 1 near``: how many rows of the second part stand in the first, by kind."""
+        found = [overlap for overlap in self.overlaps if overlap.between == (first, second) and overlap.ids]
+        return ", ".join(f"{len(overlap.ids):,} {overlap.kind}" for overlap in found)
 
 
 class Augmentation(Part):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fairtune.evaluate.metrics import METRICS
 from fairtune.records import Phase
 from fairtune.report.collect import AGAINST_BASE, AMONG_METHODS, Comparison, Report, Row
+from fairtune.report.leaks import LEAKED
 from fairtune.study import RunSpec
 from fairtune.units import format_bytes, format_count, format_seconds
 
@@ -42,7 +43,7 @@ def _pairs(report: Report) -> TextTable:
         (names[a], ("−", *names[b]), *(_difference(found.get(name)) for name in report.metrics))
         for (a, b), found in pairs.items()
     )
-    headings = ("method", "minus", *(f"{name} {_arrow(name)}" for name in report.metrics))
+    headings = ("method", "minus", *_headings(report))
     return TextTable("Against each other", headings, rows)
 
 
@@ -78,7 +79,7 @@ def _who(row: Row, report: Report) -> list[tuple[str, ...]]:
 
 
 def _quality(report: Report) -> TextTable:
-    headings = ["method", "seed", *(f"{name} {_arrow(name)}" for name in report.metrics)]
+    headings = ["method", "seed", *_headings(report)]
     rows = []
     for row in report.rows:
         status = row.entries[0].status
@@ -87,6 +88,11 @@ def _quality(report: Report) -> TextTable:
             shown = [(status,), *([("–",)] * (len(report.metrics) - 1))]
         rows.append((*_who(row, report), *shown))
     return TextTable("Quality", tuple(headings), tuple(rows))
+
+
+def _headings(report: Report) -> list[str]:
+    """Which way is better; and a sign at metrics whose items stand in the training data."""
+    return [f"{name} {_arrow(name)}{f' {LEAKED}' if name in report.leaked else ''}" for name in report.metrics]
 
 
 def _arrow(name: str) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from fairtune.errors import RecordError
 from fairtune.evaluate.metrics import METRICS, Metric
 from fairtune.records import MetricValue, Phase, RunFolder, RunRecord, read_lines
+from fairtune.report.leaks import leaked_metrics
 from fairtune.report.notes import notes_of
 from fairtune.stats import Difference, Floats, estimate, holm, paired_difference
 from fairtune.study import RunSpec
@@ -103,6 +104,8 @@ class Report:
     rows: tuple[Row, ...]
     comparisons: tuple[Comparison, ...]
     notes: tuple[str, ...]
+    leaked: frozenset[str] = frozenset()
+    """Metrics with items that stand in the training or validation data."""
 
 
 def collect(study: str, entries: Sequence[Entry]) -> Report:
@@ -126,7 +129,8 @@ def collect(study: str, entries: Sequence[Entry]) -> Report:
     comparisons += _among(wholes, tables, metrics)
     records = [entry.record for entry in entries if entry.record]
     notes = [*problems, *_unpaired(entries, tables), *notes_of(records, bool(comparisons))]
-    return Report(study, tuple(entries), metrics, tuple(rows), tuple(_adjusted(comparisons)), tuple(notes))
+    adjusted, leaked = tuple(_adjusted(comparisons)), leaked_metrics(records)
+    return Report(study, tuple(entries), metrics, tuple(rows), adjusted, tuple(notes), leaked)
 
 
 Table = tuple[tuple[str, ...], Floats]

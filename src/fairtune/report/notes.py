@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from fairtune.records import RunRecord
+from fairtune.report.leaks import leak_notes
 
 _SIGNS = (
     "Intervals: 95 %, over test items; for a mean they speak of these seeds. Δ: paired difference, to the base "
@@ -15,21 +16,9 @@ _SIGNS = (
 
 def notes_of(records: Sequence[RunRecord], compared: bool) -> list[str]:
     """Each once, in the order of importance. ``compared``: whether there are differences to be read."""
-    told = [_leaks, _bad_rows, _findings, _augmented, _cuts, _missing_intervals]
+    told = [leak_notes, _bad_rows, _findings, _augmented, _cuts, _missing_intervals]
     notes = [note for tell in told for note in tell(records)]
     return list(dict.fromkeys([*notes, *([_SIGNS] if compared else [])]))
-
-
-def _leaks(records: Sequence[RunRecord]) -> Iterator[str]:
-    for record in records:
-        found = record.leakage
-        if found and (found.test_in_train or found.test_in_validation):
-            yield (
-                f"Leak: {found.test_in_train} test items are asked in training too, {found.test_in_validation} in "
-                "validation (ids in record.json; of plain text, pieces of 13 words). Every score of a trained run is "
-                "flattered by them."
-            )
-            return
 
 
 def _bad_rows(records: Sequence[RunRecord]) -> Iterator[str]:

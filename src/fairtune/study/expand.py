@@ -126,6 +126,7 @@ def _seeded(
             seed=seed,
             augment=augment,
             budget=loaded.study.budget,
+            allow_leakage=loaded.study.allow_leakage,
         )
 
 

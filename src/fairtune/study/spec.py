@@ -262,6 +262,9 @@ class Study(Strict):
         Field(min_length=1),
     ] = [0]
     budget: Budget = Budget()
+    allow_leakage: bool = Field(
+        default=False, description="run although test items stand in the training data; the report says so"
+    )
 
 
 class ModelChoice(Strict):
@@ -338,6 +341,7 @@ class RunSpec(Strict):
     teacher: TeacherChoice | None = None
     augment: AugmentChoice | None = Field(default=None, description="None for the training examples as they are")
     budget: Budget = Budget()
+    allow_leakage: bool = False
 
     @property
     def cell(self) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from fairtune.cache import sha256_of
 from fairtune.errors import ModelError
-from fairtune.models.cache import sha256_of
 from fairtune.models.sources.place import Resolved, Say
 from fairtune.study import ModelRef
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from fairtune.cache import cache_folder, cache_lock, sha256_of
 from fairtune.errors import BudgetError, ModelError
-from fairtune.models.cache import cache_folder, cache_lock, sha256_of
 from fairtune.models.sources.folder import full_path
 from fairtune.models.sources.place import Resolved, Say
 from fairtune.study import ModelRef

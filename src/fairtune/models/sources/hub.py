@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from fairtune.cache import recall, remember
 from fairtune.errors import ModelError
-from fairtune.models.cache import recall, remember
 from fairtune.models.sources.folder import require_safetensors
 from fairtune.models.sources.place import Resolved, Say
 from fairtune.study import ModelRef

@@ -14,8 +14,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from fairtune.cache import cache_folder, cache_lock, sha256_of
 from fairtune.errors import BudgetError, ModelError
-from fairtune.models.cache import cache_folder, cache_lock, sha256_of
 from fairtune.models.sources import gguf
 from fairtune.models.sources.place import Resolved, Say
 from fairtune.study import ModelRef

@@ -9,7 +9,7 @@ from fairtune.report.collect import Report
 
 
 def render(report: Report) -> str:
-    """``{study, runs, comparisons, missing, notes}``."""
+    """``{study, runs, comparisons, missing, leaked, notes}``; ``leaked``: metrics whose items are trained on."""
     document = {
         "study": report.study,
         "runs": [entry.record.model_dump(mode="json") for entry in report.entries if entry.record],
@@ -19,6 +19,7 @@ def render(report: Report) -> str:
             for entry in report.entries
             if not entry.record
         ],
+        "leaked": [name for name in report.metrics if name in report.leaked],
         "notes": list(report.notes),
     }
     return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
