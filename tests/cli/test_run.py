@@ -378,7 +378,7 @@ def test_a_leak_is_told_beside_the_scores(tmp_path, llama):
     refused = inside("run", path, cwd=tmp_path)
     assert refused.returncode == 2
     assert "24 of 24 test items stand in the training data (24 normalised)" in refused.stderr
-    assert "test, row 1" in refused.stderr
+    assert "test.jsonl, line 1 (" in refused.stderr
     assert "write `allow_leakage: true`" in refused.stderr
     assert not list(tmp_path.glob("runs/*/*/record.json"))
     path.write_text(yaml.safe_dump({**content, "allow_leakage": True}))
