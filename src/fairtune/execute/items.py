@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fairtune.data import Encoded, Splits, encode_all, load_splits, only_last_answer, windows
+from fairtune.data import Encoded, Items, Splits, load_splits, only_last_answer, windows
 from fairtune.errors import DataError
+from fairtune.execute.tokens import TokenStore
 from fairtune.study import RunSpec
 
 
@@ -16,14 +17,14 @@ from fairtune.study import RunSpec
 class Parts:
     """The three parts of a task as tokens, uncut."""
 
-    train: list[Encoded]
-    validation: list[Encoded]
-    test: list[Encoded]
+    train: Items
+    validation: Items
+    test: Items
 
     @property
     def longest(self) -> int:
         """Tokens of the longest example of any part: every run of a study must compute attention the same way."""
-        return max(len(item.tokens) for part in (self.train, self.validation, self.test) for item in part)
+        return max(int(part.lengths.max()) for part in (self.train, self.validation, self.test) if len(part))
 
 
 def own_splits(spec: RunSpec) -> Splits:
@@ -48,15 +49,16 @@ def training_texts(splits: Splits) -> Iterator[str]:
 
 def encode_parts(splits: Splits, tokenizer: Any) -> Parts:
     """Every example as tokens."""
-    return Parts(*(encode_all(part, tokenizer) for part in (splits.train, splits.validation, splits.test)))
+    store = TokenStore(tokenizer)
+    return Parts(*(store.get(part).table for part in (splits.train, splits.validation, splits.test)))
 
 
-def cut_windows(items: list[Encoded], length: int, context: int | None, tokenizer: Any) -> list[Encoded]:
+def cut_windows(items: Sequence[Encoded], length: int, context: int | None, tokenizer: Any) -> Items:
     """Documents in windows of as many tokens, or as the model reads at once and the one that follows."""
     return windows(items, length if context is None else min(length, context + 1), tokenizer.decode)
 
 
-def scored_items(spec: RunSpec, test: list[Encoded], context: int | None, tokenizer: Any) -> list[Encoded]:
+def scored_items(spec: RunSpec, test: Sequence[Encoded], context: int | None, tokenizer: Any) -> list[Encoded]:
     """The items that carry a run's scores.
 
     They do not depend on the recipe, so that all runs of a model have the same.

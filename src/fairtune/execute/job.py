@@ -11,6 +11,7 @@ import torch
 from fairtune.data import (
     Cut,
     Encoded,
+    Items,
     Splits,
     cut_to,
     overlap,
@@ -72,8 +73,8 @@ class Prepared:
     tokenizer: Any
     context: int | None
     longest: int
-    train: list[Encoded]
-    validation: list[Encoded]
+    train: Items
+    validation: Items
     test: list[Encoded]
     cut: Cut
 
@@ -139,7 +140,8 @@ def _require_context(spec: RunSpec, prepared: Prepared) -> None:
     virtual = METHODS[spec.method.name].virtual_tokens(spec.method.options)
     context = None if prepared.context is None else prepared.context - virtual
     if spec.training is not None:
-        require_context([*prepared.train, *prepared.validation], 0, context)
+        require_context(prepared.train, 0, context)
+        require_context(prepared.validation, 0, context)
     require_context(prepared.test, spec.task.task.max_new_tokens if _needs(spec, "generation") else 0, context)
 
 
