@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fairtune.data.encode import LARGEST_DOCUMENT
-from fairtune.data.examples import Example
+from fairtune.data.examples import Example, Role
 from fairtune.data.template import FIXED
 
 # Of the code that makes tokens. Raised when the same examples give other ones.
@@ -27,13 +27,13 @@ class Content:
     key: str
     examples: int
     characters: int
-    turns: Counter[tuple[str, ...]]
+    turns: Counter[tuple[Role, ...]]
 
 
 def content_of(examples: Iterable[Example]) -> Content:
     """Reads the examples once, in order."""
     running = hashlib.sha256()
-    turns: Counter[tuple[str, ...]] = Counter()
+    turns: Counter[tuple[Role, ...]] = Counter()
     characters = 0
     for example in examples:
         roles = tuple(message.role for message in example.messages)
