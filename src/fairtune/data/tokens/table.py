@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -97,14 +97,8 @@ def batches_of(lines: Iterable[Line]) -> Iterator[pa.RecordBatch]:
 
 def _batch(lines: Sequence[Line]) -> pa.RecordBatch:
     ids, tokens, runs, prompt_lengths, hashes, references = zip(*lines, strict=True)
-    columns = [
-        pa.array(ids, pa.string()),
-        _lists(tokens),
-        _lists(runs),
-        pa.array(prompt_lengths, pa.int32()),
-        pa.array(hashes, pa.string()),
-        pa.array(references, pa.string()),
-    ]
+    numbers = _int32(array("i", prompt_lengths))
+    columns = [_texts(ids), _lists(tokens), _lists(runs), numbers, _texts(hashes), _texts(references)]
     return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
 
@@ -113,8 +107,27 @@ def _lists(rows: Sequence[Sequence[int]]) -> pa.ListArray:
     flat = array("i")
     for row in rows:
         flat.extend(row)
-    offsets = np.cumsum([0, *map(len, rows)], dtype=np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.frombuffer(flat, dtype=np.int32)))
+    return pa.ListArray.from_arrays(_int32(_offsets(rows)), _int32(flat))
+
+
+def _texts(rows: Sequence[str]) -> pa.StringArray:
+    encoded = [text.encode() for text in rows]
+    return pa.StringArray.from_buffers(len(rows), pa.py_buffer(_offsets(encoded)), pa.py_buffer(b"".join(encoded)))
+
+
+def _offsets(rows: Sequence[Sized]) -> array[int]:
+    return array("i", itertools.accumulate(map(len, rows), initial=0))
+
+
+# From and to bare buffers: Arrow's own converters import pandas first, where it is installed, which takes a third of a
+# second and 50 MB.
+def _int32(flat: array[int]) -> pa.Int32Array:
+    return pa.Array.from_buffers(pa.int32(), len(flat), [None, pa.py_buffer(flat)])
+
+
+def _view(column: pa.Int32Array) -> Any:
+    numbers = np.frombuffer(column.buffers()[1], dtype=np.int32)
+    return numbers[column.offset : column.offset + len(column)]
 
 
 def _line_of(item: Encoded) -> Line:
@@ -130,8 +143,8 @@ class _Lists:
     """A column of lists: all values ``(values,)``, and where each row's begin ``(rows + 1,)``; views of a file."""
 
     def __init__(self, column: pa.ListArray) -> None:
-        self.values = column.values.to_numpy(zero_copy_only=True)
-        self.offsets = column.offsets.to_numpy(zero_copy_only=True)
+        self.values = _view(column.values)
+        self.offsets = _view(column.offsets)
         if self.offsets[0] < 0 or self.offsets[-1] > len(self.values) or bool(np.any(np.diff(self.offsets) < 0)):
             raise pa.ArrowInvalid("the rows of a list do not follow each other")
 
@@ -149,7 +162,7 @@ class _Sheet:
         self.rows: int = batch.num_rows
         self.tokens, self._runs = _Lists(batch.column("tokens")), _Lists(batch.column("runs"))
         self.lengths = np.diff(self.tokens.offsets).astype(np.int64)
-        self.prompt_lengths = batch.column("prompt_length").to_numpy(zero_copy_only=True).astype(np.int64)
+        self.prompt_lengths = _view(batch.column("prompt_length")).astype(np.int64)
 
     def text(self, column: str, row: int) -> str:
         """A row's value in a column of text."""
