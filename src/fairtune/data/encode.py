@@ -169,13 +169,8 @@ class Turn(NamedTuple):
 
     before: str
     after: str
-    content: str
-
-    @property
-    def tail(self) -> str:
-        """What the template puts after the answer's own text."""
-        written, own = self.after[len(self.before) :], self.content.strip()
-        return written.rpartition(own)[2] if own else written
+    tail: str
+    """What the template puts after the answer's own text."""
 
 
 class Draft(NamedTuple):
@@ -188,11 +183,8 @@ class Draft(NamedTuple):
     example: Example
     prompt: str
     turns: Sequence[Turn] = ()
-
-    @property
-    def bounds(self) -> list[int]:
-        """Where answers begin and end in the last turn's text."""
-        return [bound for turn in self.turns for bound in (len(turn.before), len(turn.after))]
+    bounds: Sequence[int] = ()
+    """Where answers begin and end in the last turn's text."""
 
 
 def draft_of(example: Example, template: Template | None) -> Draft:
@@ -209,7 +201,7 @@ def _chat(example: Example, template: Template) -> Draft:
     """Loss on every turn of the assistant, or on the last alone where the template rewrites earlier ones."""
     messages = [{"role": message.role, "content": message.content} for message in example.messages]
     turns = [
-        Turn(template(messages[:index], True), template(messages[: index + 1], False), message["content"])
+        _turn(template(messages[:index], True), template(messages[: index + 1], False), message["content"].strip())
         for index, message in enumerate(messages)
         if message["role"] == "assistant"
     ]
@@ -217,7 +209,13 @@ def _chat(example: Example, template: Template) -> Draft:
     _require_prefix(last.after, last.before)
     steps = [text for turn in turns for text in (turn.before, turn.after)]
     unchanged = all(later.startswith(earlier) for earlier, later in itertools.pairwise(steps))
-    return Draft(example, last.before, turns if unchanged else [last])
+    kept, bounds = (turns, steps) if unchanged else ([last], steps[-2:])
+    return Draft(example, last.before, kept, list(map(len, bounds)))
+
+
+def _turn(before: str, after: str, own: str) -> Turn:
+    written = after[len(before) :]
+    return Turn(before, after, written.rpartition(own)[2] if own else written)
 
 
 def line_of(draft: Draft, reader: Reader) -> Line:

@@ -60,6 +60,7 @@ class Batch:
         self._parts: dict[str, list[str]] = {}
         self._known: dict[str, list[int]] = {"": []}
         self._known |= {text: [token] for text, token in tokenizer.splitter.signs.items()}
+        self._ids: dict[str, list[int]] = {}
         self._openings: dict[str, list[int]] = {}
         for draft in drafts:
             self._look_through(draft)
@@ -103,10 +104,9 @@ class Batch:
 
     def ids(self, text: str) -> list[int]:
         """As ``Reader.ids``."""
-        parts = self._parts[text]
-        if len(parts) == 1:
-            return self._known[text]
-        return list(itertools.chain.from_iterable(self._known[part] for part in parts))
+        if text not in self._ids:
+            self._ids[text] = list(itertools.chain.from_iterable(map(self._known.__getitem__, self._parts[text])))
+        return self._ids[text]
 
     def opening(self, text: str) -> list[int]:
         """As ``Reader.opening``."""
@@ -117,11 +117,9 @@ class Batch:
         found = self._whole[text]
         if found is None:
             return self._tokenizer.one_by_one.between(text, bounds)
-        tokens: list[int] = []
-        begins = []
-        for part in found.parts:
-            begins.append(len(tokens))
-            tokens += self._known[part]
+        pieces = [self._known[part] for part in found.parts]
+        begins = list(itertools.accumulate(map(len, pieces), initial=0))
+        tokens = list(itertools.chain.from_iterable(pieces))
         cuts = [0]
         for index, head in found.cuts:
             own, begin = self._known[head], begins[index]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +35,24 @@ def store_table(path: Path, examples: Iterable[Example], tokenizer: Any) -> Toke
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_table(unfinished, lines_of(examples, tokenizer))
+        with _what_is_there_left_alone():
+            write_table(unfinished, lines_of(examples, tokenizer))
         unfinished.replace(path)
     except OSError as error:
         raise BudgetError(f"{path}: cannot be written: {error.strerror}; set FAIRTUNE_CACHE to another disk") from error
     finally:
         unfinished.unlink(missing_ok=True)
     return TokenTable.read(path)
+
+
+@contextlib.contextmanager
+def _what_is_there_left_alone() -> Iterator[None]:
+    """Python looks for cycles among what is made meanwhile, not among the examples and all objects of torch.
+
+    A tenth of the time would go there.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

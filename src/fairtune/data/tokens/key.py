@@ -38,7 +38,7 @@ def content_of(examples: Iterable[Example]) -> Content:
     for example in examples:
         roles = tuple(message.role for message in example.messages)
         texts = [message.content for message in example.messages]
-        running.update(json.dumps([example.id, roles, [len(text) for text in texts]]).encode())
+        running.update(repr((example.id, roles, list(map(len, texts)))).encode())
         running.update("".join(texts).encode())
         turns[roles] += 1
         characters += sum(map(len, texts))
