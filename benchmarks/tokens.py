@@ -3,9 +3,9 @@
     python benchmarks/tokenize.py alpaca_52k.jsonl.gz [--rows 50000] [--rounds 3]
 
 The three take turns in one process, in an order that changes from round to round, so that whatever else the machine
-does hits all of them. Printed are medians over the rounds, and the median of each round's ratio, for the same rows (ours has
-a token less in each: the template's last line end, which nothing follows). Processor time says more than time where others use
-the machine too.
+does hits all of them. Printed are medians over the rounds, and the median of each round's ratio, for the same rows.
+(Ours has a token less in each: the template's last line end, which nothing follows.) Processor time says more than
+time where others use the machine too.
 """
 
 from __future__ import annotations

@@ -242,6 +242,15 @@ def test_faults_are_told_as_one_by_one():
         assert str(one.value) == str(many.value)
 
 
+def test_one_text_may_be_cut_in_two_ways():
+    turns = [("x", "ab"), ("xa", "b"), ("x", "ab")]
+    examples = [make_example((Message("user", one), Message("assistant", other))) for one, other in turns]
+    tokenizer = chat(SIMPLE["nothing between"])
+    items = batched(examples, tokenizer)
+    assert items == encode_all(examples, tokenizer)
+    assert [item.prompt_length for item in items] == [1, 2, 1]
+
+
 def test_an_answer_of_nothing_is_its_end():
     tokenizer = tiny.tokenizer()
     (item,) = batched([make_example((Message("user", "q"), Message("assistant", " ")))], tokenizer)

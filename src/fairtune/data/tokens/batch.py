@@ -56,7 +56,8 @@ class Batch:
     def __init__(self, drafts: Sequence[Draft], tokenizer: BatchTokenizer) -> None:
         self._drafts, self._tokenizer = drafts, tokenizer
         self.special, self.end = tokenizer.one_by_one.special, tokenizer.one_by_one.end
-        self._whole: dict[str, _Stretches | None] = {}
+        # The same text may be cut in two ways: who said what need not show in it.
+        self._whole: dict[tuple[str, tuple[int, ...]], _Stretches | None] = {}
         self._parts: dict[str, list[str]] = {}
         self._known: dict[str, list[int]] = {"": []}
         self._known |= {text: [token] for text, token in tokenizer.splitter.signs.items()}
@@ -68,7 +69,7 @@ class Batch:
     def _look_through(self, draft: Draft) -> None:
         if draft.turns:
             text = draft.turns[-1].after
-            self._whole[text] = _stretches(self._tokenizer.splitter.cut(text), draft.bounds)
+            self._whole[text, tuple(draft.bounds)] = _stretches(self._tokenizer.splitter.cut(text), draft.bounds)
             for turn in draft.turns:
                 self._note(turn.tail)
         else:
@@ -114,7 +115,7 @@ class Batch:
 
     def between(self, text: str, bounds: Sequence[int]) -> list[list[int]]:
         """As ``Reader.between``. Up to the stretch that a cut lies in, the tokens are the same with and without it."""
-        found = self._whole[text]
+        found = self._whole[text, tuple(bounds)]
         if found is None:
             return self._tokenizer.one_by_one.between(text, bounds)
         pieces = [self._known[part] for part in found.parts]
