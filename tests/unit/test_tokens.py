@@ -537,3 +537,20 @@ def test_prepare_counts_what_a_run_will_read(cache, llama, tmp_path, capsys):
     assert all(row["seconds"] is None for row in again)
     for name in ("tokens", "raw_tokens", "file"):
         assert [row[name] for row in again] == [row[name] for row in first]
+
+
+def test_a_run_finds_what_was_prepared(cache, llama, tmp_path, monkeypatch):
+    from fairtune.execute.data import open_data
+    from fairtune.execute.items import encode_parts
+    from fairtune.execute.prepare import prepare
+    from fairtune.models.load import load_tokenizer
+
+    opened = open_data(str(tiny.write_jsonl(tmp_path / "rows.jsonl", tiny.rows(20))))
+    prepare(opened, [str(llama)], None, lambda _: None)
+    monkeypatch.setattr("fairtune.data.tokens.cache.lines_of", None)
+    tokenizer = load_tokenizer(llama, False)
+    parts = encode_parts(opened.splits, tokenizer)
+    assert parts.train == encode_all(opened.splits.train, tokenizer)
+    assert parts.longest == max(
+        len(item.tokens) for part in (parts.train, parts.validation, parts.test) for item in part
+    )
