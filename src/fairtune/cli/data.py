@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -82,3 +83,35 @@ def check(
     else:
         print_leaks(found, Console() if sys.stdout.isatty() else Console(width=160))
     return 1 if leaked(found) else 0
+
+
+@data.command()
+def prepare(
+    place: Annotated[str, typer.Argument(metavar="DATA", help="A study, a task, or a file of rows.")],
+    model: Annotated[
+        list[str] | None, typer.Option("--model", help="As in a study; more than once for more. The study's if absent.")
+    ] = None,
+    max_length: Annotated[
+        int | None,
+        typer.Option("--max-length", min=2, help="Longest training example in tokens. The study's if absent."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Tokenise ahead of runs, into the cache, and count: raw, template, supervised, cut."""
+    from fairtune.execute.data import open_data
+    from fairtune.execute.prepare import counted_rows, prepare
+
+    counts = prepare(open_data(place), model or [], max_length, lambda text: typer.echo(text, err=True))
+    if as_json:
+        typer.echo(json.dumps([asdict(each) for each in counts], ensure_ascii=False, indent=1))
+        return
+    for row in counted_rows(counts):
+        typer.echo(f"{row.pop('model')} · {row.pop('part')}")
+        for name, value in row.items():
+            typer.echo(f"  {name.replace('_', ' '):<18}{_number(value):>15}")
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"

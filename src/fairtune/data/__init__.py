@@ -2,9 +2,11 @@
 
 from fairtune.data.batches import MicroBatch, micro_batches, updates
 from fairtune.data.corpus import Examples
-from fairtune.data.encode import Cut, Encoded, cut_to, encode_all, only_last_answer, require_context, stop_tokens
+from fairtune.data.cut import Cut, cut_to, join, lengths_of, only_last_answer, require_context
+from fairtune.data.encode import Encoded, encode_all, stop_tokens
 from fairtune.data.examples import Example, Message, digest, folded, leak_key, make_example
 from fairtune.data.formats import FORMATS
+from fairtune.data.items import Items
 from fairtune.data.leaks import CHECK_VERSION, LeakPair, Leaks, check_leaks, kept, overlap
 from fairtune.data.shapes import SHAPES, Reading, recognise, to_examples
 from fairtune.data.sources import Row, read_rows
@@ -20,6 +22,7 @@ __all__ = [
     "Encoded",
     "Example",
     "Examples",
+    "Items",
     "LeakPair",
     "Leaks",
     "Message",
@@ -33,8 +36,10 @@ __all__ = [
     "encode_all",
     "folded",
     "is_taken",
+    "join",
     "kept",
     "leak_key",
+    "lengths_of",
     "load_held_out",
     "load_splits",
     "make_example",

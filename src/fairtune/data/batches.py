@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
+import numpy.typing as npt
 
 
-def updates(examples: int, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+class Updates(Sequence[list[int]]):
+    """An epoch's updates, each the indices of its examples; the order lies in one array ``(examples,)``."""
+
+    def __init__(self, order: npt.NDArray[np.int64], batch_size: int) -> None:
+        self._order, self._size = order, batch_size
+
+    @overload
+    def __getitem__(self, index: int) -> list[int]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[list[int]]: ...
+
+    def __getitem__(self, index: int | slice) -> list[int] | list[list[int]]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        start = (index % len(self)) * self._size
+        rows: list[int] = self._order[start : start + self._size].tolist()
+        return rows
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._order) / self._size)
+
+
+def updates(examples: int, batch_size: int, seed: int, epoch: int) -> Updates:
     """Indices of the examples of each update in one epoch.
 
     Decided by the seed and the epoch alone: every method sees the same examples in the same order. The last
     update may be smaller; no example is dropped or repeated.
     """
-    order = np.random.default_rng([seed, epoch]).permutation(examples).tolist()
-    return [order[start : start + batch_size] for start in range(0, examples, batch_size)]
+    return Updates(np.random.default_rng([seed, epoch]).permutation(examples), batch_size)
 
 
 @dataclass(frozen=True)

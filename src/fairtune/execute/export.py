@@ -45,7 +45,7 @@ class Items:
     """A run's test items as it was scored on them."""
 
     splits: Splits
-    whole: list[Encoded]
+    whole: Sequence[Encoded]
     """As they were read: a document not yet in windows."""
     encoded: list[Encoded]
     longest: int

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fairtune.data import Encoded, Splits, encode_all, load_splits, only_last_answer, windows
+from fairtune.data import Encoded, Items, Splits, load_splits, only_last_answer, windows
 from fairtune.data.diagnose import Material, diagnose
 from fairtune.errors import DataError
+from fairtune.execute.tokens import TokenStore
 from fairtune.records import DataFinding
 from fairtune.study import RunSpec
 
@@ -18,14 +19,14 @@ from fairtune.study import RunSpec
 class Parts:
     """The three parts of a task as tokens, uncut."""
 
-    train: list[Encoded]
-    validation: list[Encoded]
-    test: list[Encoded]
+    train: Items
+    validation: Items
+    test: Items
 
     @property
     def longest(self) -> int:
         """Tokens of the longest example of any part: every run of a study must compute attention the same way."""
-        return max(len(item.tokens) for part in (self.train, self.validation, self.test) for item in part)
+        return max(int(part.lengths.max()) for part in (self.train, self.validation, self.test) if len(part))
 
 
 def own_splits(spec: RunSpec) -> Splits:
@@ -50,11 +51,12 @@ def training_texts(splits: Splits) -> Iterator[str]:
 
 def encode_parts(splits: Splits, tokenizer: Any) -> Parts:
     """Every example as tokens."""
-    return Parts(*(encode_all(part, tokenizer) for part in (splits.train, splits.validation, splits.test)))
+    store = TokenStore(tokenizer)
+    return Parts(*(store.get(part).table for part in (splits.train, splits.validation, splits.test)))
 
 
 def training_findings(
-    spec: RunSpec, splits: Splits, train: list[Encoded], tokenizer: Any, context: int | None
+    spec: RunSpec, splits: Splits, train: Sequence[Encoded], tokenizer: Any, context: int | None
 ) -> tuple[DataFinding, ...]:
     """What is wrong with the training examples as the run's model reads them; nothing for a run that does not train."""
     if spec.training is None:
@@ -63,12 +65,12 @@ def training_findings(
     return tuple(DataFinding(**asdict(finding)) for finding in diagnose(material, quick=True))
 
 
-def cut_windows(items: list[Encoded], length: int, context: int | None, tokenizer: Any) -> list[Encoded]:
+def cut_windows(items: Sequence[Encoded], length: int, context: int | None, tokenizer: Any) -> Items:
     """Documents in windows of as many tokens, or as the model reads at once and the one that follows."""
     return windows(items, length if context is None else min(length, context + 1), tokenizer.decode)
 
 
-def scored_items(spec: RunSpec, test: list[Encoded], context: int | None, tokenizer: Any) -> list[Encoded]:
+def scored_items(spec: RunSpec, test: Sequence[Encoded], context: int | None, tokenizer: Any) -> list[Encoded]:
     """The items that carry a run's scores.
 
     They do not depend on the recipe, so that all runs of a model have the same.

@@ -11,8 +11,10 @@ import torch
 from fairtune.data import (
     Cut,
     Encoded,
+    Items,
     Splits,
     cut_to,
+    join,
     require_context,
 )
 from fairtune.evaluate.generation import Answer, generate
@@ -86,8 +88,8 @@ class Prepared:
     tokenizer: Any
     context: int | None
     longest: int
-    train: list[Encoded]
-    validation: list[Encoded]
+    train: Items
+    validation: Items
     test: list[Encoded]
     cut: Cut
 
@@ -147,7 +149,7 @@ def _prepare(spec: RunSpec, splits: Splits, meter: PhaseMeter, happened: Happene
         length = spec.training.max_length
         grown = grow(spec, splits, parts, tokenizer, meter.device).with_room(length)
         happened.augmentation = grown.account
-        train, cut = cut_to([*cut_windows(train, length, context, tokenizer), *grown.items], length)
+        train, cut = cut_to(join(cut_windows(train, length, context, tokenizer), grown.items), length)
         validation, _ = cut_to(cut_windows(validation, length, context, tokenizer), length)
     scored = scored_items(spec, parts.test, context, tokenizer)
     return Prepared(folder, tokenizer, context, parts.longest, train, validation, scored, cut)
@@ -158,7 +160,8 @@ def _require_context(spec: RunSpec, prepared: Prepared) -> None:
     virtual = METHODS[spec.method.name].virtual_tokens(spec.method.options)
     context = None if prepared.context is None else prepared.context - virtual
     if spec.training is not None:
-        require_context([*prepared.train, *prepared.validation], 0, context)
+        require_context(prepared.train, 0, context)
+        require_context(prepared.validation, 0, context)
     require_context(prepared.test, spec.task.task.max_new_tokens if _needs(spec, "generation") else 0, context)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from fairtune.data import Encoded, encode_all
+from fairtune.data import Encoded, Examples, Items
 from fairtune.data.diagnose import Material, diagnose
 from fairtune.data.shown import Shown, ShownExample
 from fairtune.data.starter import SMALL_MODEL
@@ -16,6 +16,7 @@ from fairtune.data.visible import pieces
 from fairtune.errors import SpecError, suggest
 from fairtune.execute.data import Opened, open_data
 from fairtune.execute.items import cut_windows, training_texts
+from fairtune.execute.tokens import TokenStore
 from fairtune.models import describe, identify
 from fairtune.models.sources import Say
 from fairtune.study import ModelChoice, ModelRef, Training
@@ -55,7 +56,8 @@ def show_data(place: str, wanted: Wanted, say: Say) -> Shown:
     reader = _open(opened, identify(ref, root), say)
     length = wanted.max_length or _training(opened).max_length
     say(f"reading the tokens of {sum(len(_examples(opened, part)) for part in PARTS)} examples")
-    encoded = {part: encode_all(_examples(opened, part), reader.tokenizer) for part in PARTS}
+    store = TokenStore(reader.tokenizer)
+    encoded = {part: store.get(_examples(opened, part)).table for part in PARTS}
     read = {part: _as_read(opened, part, encoded[part], reader, length) for part in PARTS}
     examined = Material(
         _examples(opened, wanted.part),
@@ -77,8 +79,8 @@ def show_data(place: str, wanted: Wanted, say: Say) -> Shown:
     )
 
 
-def _examples(opened: Opened, part: Part) -> tuple[Any, ...]:
-    return tuple(getattr(opened.splits, part))
+def _examples(opened: Opened, part: Part) -> Examples:
+    return opened.splits.parts[part]
 
 
 def _training(opened: Opened) -> Training:
@@ -112,20 +114,18 @@ def _open(opened: Opened, model: ModelChoice, say: Say) -> _Reader:
     return _Reader(model, tokenizer, context_of(model, folder))
 
 
-def _as_read(opened: Opened, part: Part, items: list[Encoded], reader: _Reader, length: int) -> list[Encoded]:
+def _as_read(opened: Opened, part: Part, items: Items, reader: _Reader, length: int) -> Items:
     """Documents in the windows of training, or of scoring; other examples as they are."""
     window = opened.task.window + 1 if part == "test" else length
     return cut_windows(items, window, reader.context, reader.tokenizer)
 
 
-def _summary(
-    opened: Opened, part: Part, encoded: list[Encoded], read: list[Encoded], reader: _Reader, length: int
-) -> PartSummary:
+def _summary(opened: Opened, part: Part, encoded: Items, read: Items, reader: _Reader, length: int) -> PartSummary:
     limit = None if part == "test" else length
     return summarise(part, _examples(opened, part), encoded, read, reader.tokenizer, limit)
 
 
-def _chosen(items: list[Encoded], wanted: Wanted) -> list[Encoded]:
+def _chosen(items: Items, wanted: Wanted) -> Sequence[Encoded]:
     """The examples of these ids; a document's id stands for its windows. Without ids, the first."""
     if not wanted.ids:
         return items[: wanted.rows]

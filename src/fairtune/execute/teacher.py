@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from fairtune.study import RunSpec, TeacherChoice
 
 
 def prepare_lessons(
-    spec: RunSpec, folder: RunFolder, examples: list[Encoded], tokenizer: Any, longest: int, meter: PhaseMeter
+    spec: RunSpec, folder: RunFolder, examples: Sequence[Encoded], tokenizer: Any, longest: int, meter: PhaseMeter
 ) -> Path | None:
     """The folder of the teacher's log-probabilities for the training examples; None for a run without a teacher.
 

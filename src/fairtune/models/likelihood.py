@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import cross_entropy
 
-from fairtune.data import Encoded, micro_batches
+from fairtune.data import Encoded, lengths_of, micro_batches
 from fairtune.models.load import LanguageModel
 
 # Padded tokens of a micro-batch. On a CPU about 512 to 1,024 fit the cache best (docs/log.md). An update, or a
@@ -71,12 +71,13 @@ def item_losses(
     """
     model.network.eval()
     scored: dict[int, ItemLoss] = {}
-    for micro in micro_batches([len(item.tokens) for item in examples], TOKEN_BUDGET):
-        logits, targets, rows = supervised_logits(model, [examples[row] for row in micro.rows])
+    for micro in micro_batches(lengths_of(examples), TOKEN_BUDGET):
+        batch = [examples[row] for row in micro.rows]
+        logits, targets, rows = supervised_logits(model, batch)
         losses, rows = cross_entropy(logits, targets, reduction="none").cpu(), rows.cpu()
         sums = torch.zeros(len(micro.rows), dtype=torch.float64).index_add_(0, rows, losses.double())
         for position, row in enumerate(micro.rows):
-            scored[row] = ItemLoss(float(sums[position]), examples[row].answer_tokens)
+            scored[row] = ItemLoss(float(sums[position]), batch[position].answer_tokens)
             if see is not None:
                 see(row, logits[(rows == position).to(logits.device)].cpu())
         done(len(scored))

@@ -115,9 +115,10 @@ def _epoch(
     report: Callable[[UpdateReport], None],
 ) -> int:
     """Goes through the examples once, or as far as the updates reach; returns how many updates are done then."""
-    plan = updates(len(examples), training.batch_size, seed, epoch)[: total - start]
+    plan = updates(len(examples), training.batch_size, seed, epoch)
+    here = min(len(plan), total - start)
     tuned.model.network.train()
-    for done, rows in enumerate(plan, start):
+    for done, rows in enumerate(itertools.islice(plan, here), start):
         rate = learning_rate_at(done, total, training)
         started = time.perf_counter()
         try:
@@ -137,7 +138,7 @@ def _epoch(
                 outcome.grad_norm,
             )
         )
-    return start + len(plan)
+    return start + here
 
 
 def mean_loss(model: LanguageModel, examples: Sequence[Encoded]) -> float:

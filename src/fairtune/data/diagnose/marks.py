@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fairtune.data.encode import Tokenizer
+from fairtune.data.template import FIXED
 
-# Rendered wherever examples are (data/encode.py): a template must not write today's date into a comparison.
-_FIXED = {"enable_thinking": False, "date_string": "26 Jul 2024"}
 _WORDS = ("ZQFIRSTQZ", "ZQSECONDQZ", "ZQTHIRDQZ", "ZQFOURTHQZ")
 # Signs that no sentence has, so that a mark with one of them is no accident.
 _SIGNS = re.compile(r"[<>\[\]{}|#]")
@@ -69,7 +68,7 @@ def render(tokenizer: Tokenizer, roles: Sequence[str]) -> str | None:
     """A conversation of one known word a turn; None where the template refuses it."""
     turns = [{"role": role, "content": word_of(index)} for index, role in enumerate(roles)]
     try:
-        return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=False, **_FIXED))
+        return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=False, **FIXED))
     except Exception:  # noqa: BLE001 - a template is a program of the model's, and may refuse what no row asks
         return None
 

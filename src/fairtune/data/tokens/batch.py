@@ -1,0 +1,145 @@
+"""The texts of many examples tokenised together, each stretch of text once."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from fairtune.data.encode import Draft, Line, OneByOne, line_of
+from fairtune.data.tokens.splitter import Splitter
+
+
+class BatchTokenizer:
+    """A tokenizer, and what batches of its texts have in common."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.one_by_one = OneByOne(tokenizer)
+        self.splitter = Splitter(tokenizer)
+        self._tokenizer = tokenizer
+        self._backend = _plain_backend(tokenizer)
+
+    def many(self, texts: Sequence[str], opening: bool) -> list[list[int]]:
+        """The tokens of each text, on all cores; ``opening``: with what the tokenizer puts around them."""
+        if not texts:
+            return []
+        if self._backend is None:
+            found: list[list[int]] = self._tokenizer(list(texts), add_special_tokens=opening)["input_ids"]
+            return found
+        return [one.ids for one in self._backend.encode_batch_fast(list(texts), add_special_tokens=opening)]
+
+
+def _plain_backend(tokenizer: Any) -> Any:
+    """The tokenizer's Rust part, cutting and padding nothing; None where the class does more than pass texts to it."""
+    from transformers import PreTrainedTokenizerFast
+
+    own = type(tokenizer)
+    if not tokenizer.is_fast or own._encode_plus is not PreTrainedTokenizerFast._encode_plus:
+        return None
+    backend = tokenizer.backend_tokenizer  # every call of the tokenizer sets these three anew
+    backend.no_truncation()
+    backend.no_padding()
+    backend.encode_special_tokens = tokenizer.split_special_tokens
+    return backend
+
+
+class _Stretches(NamedTuple):
+    """A text's stretches; for each place it is to be cut at, the stretch, and what of it lies before the cut."""
+
+    parts: list[str]
+    cuts: list[tuple[int, str]]
+
+
+class Batch:
+    """Some examples' texts: first looked through, then tokenised, then read from like any ``Reader``."""
+
+    def __init__(self, drafts: Sequence[Draft], tokenizer: BatchTokenizer) -> None:
+        self._drafts, self._tokenizer = drafts, tokenizer
+        self.special, self.end = tokenizer.one_by_one.special, tokenizer.one_by_one.end
+        # The same text may be cut in two ways: who said what need not show in it.
+        self._whole: dict[tuple[str, tuple[int, ...]], _Stretches | None] = {}
+        self._parts: dict[str, list[str]] = {}
+        self._known: dict[str, list[int]] = {"": []}
+        self._known |= {text: [token] for text, token in tokenizer.splitter.signs.items()}
+        self._ids: dict[str, list[int]] = {}
+        self._openings: dict[str, list[int]] = {}
+        for draft in drafts:
+            self._look_through(draft)
+
+    def _look_through(self, draft: Draft) -> None:
+        if draft.turns:
+            text = draft.turns[-1].after
+            self._whole[text, tuple(draft.bounds)] = _stretches(self._tokenizer.splitter.cut(text), draft.bounds)
+            for turn in draft.turns:
+                self._note(turn.tail)
+        else:
+            self._note(draft.example.answer)
+            if not draft.example.is_text:
+                self._openings[draft.prompt] = []
+
+    def _note(self, text: str) -> None:
+        if text not in self._parts:
+            self._parts[text] = self._tokenizer.splitter.cut(text)
+
+    def tokenise(self) -> Batch:
+        """Tokenises all of them; the time goes here, mostly without Python's lock."""
+        texts = self._unknown()
+        self._known.update(zip(texts, self._tokenizer.many(texts, opening=False), strict=True))
+        openings = list(self._openings)
+        self._openings = dict(zip(openings, self._tokenizer.many(openings, opening=True), strict=True))
+        return self
+
+    def _unknown(self) -> list[str]:
+        wanted: set[str] = set()
+        for parts in self._parts.values():
+            wanted.update(parts)
+        for found in self._whole.values():
+            if found is not None:
+                wanted.update(found.parts)
+                wanted.update(head for _, head in found.cuts)
+        return list(wanted.difference(self._known))
+
+    def lines(self) -> Iterable[Line]:
+        """The examples' tokens."""
+        return (line_of(draft, self) for draft in self._drafts)
+
+    def ids(self, text: str) -> list[int]:
+        """As ``Reader.ids``."""
+        if text not in self._ids:
+            self._ids[text] = list(itertools.chain.from_iterable(map(self._known.__getitem__, self._parts[text])))
+        return self._ids[text]
+
+    def opening(self, text: str) -> list[int]:
+        """As ``Reader.opening``."""
+        return self._openings[text]
+
+    def between(self, text: str, bounds: Sequence[int]) -> list[list[int]]:
+        """As ``Reader.between``. Up to the stretch that a cut lies in, the tokens are the same with and without it."""
+        found = self._whole[text, tuple(bounds)]
+        if found is None:
+            return self._tokenizer.one_by_one.between(text, bounds)
+        pieces = [self._known[part] for part in found.parts]
+        begins = list(itertools.accumulate(map(len, pieces), initial=0))
+        tokens = list(itertools.chain.from_iterable(pieces))
+        cuts = [0]
+        for index, head in found.cuts:
+            own, begin = self._known[head], begins[index]
+            if tokens[begin : begin + len(own)] != own:
+                return self._tokenizer.one_by_one.between(text, bounds)
+            cuts.append(begin + len(own))
+        return [tokens[start:end] for start, end in itertools.pairwise(cuts)]
+
+
+def _stretches(parts: list[str], bounds: Sequence[int]) -> _Stretches | None:
+    """None where a text is to be cut inside one of the tokenizer's signs."""
+    cuts: list[tuple[int, str]] = []
+    begin = index = 0
+    for bound in bounds:
+        while bound > begin + len(parts[index]):
+            begin += len(parts[index])
+            index += 1
+        head = parts[index][: bound - begin]
+        if index % 2 and head not in ("", parts[index]):
+            return None
+        cuts.append((index, head))
+    return _Stretches(parts, cuts)
