@@ -14,85 +14,23 @@ import argparse
 import json
 import os
 import random
+import re
 import resource
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from array import array
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
 
 from fairtune.units import format_bytes, parse_bytes
 
-_WORDS = [
-    "the",
-    "of",
-    "and",
-    "to",
-    "in",
-    "is",
-    "that",
-    "for",
-    "it",
-    "was",
-    "on",
-    "are",
-    "as",
-    "with",
-    "they",
-    "be",
-    "at",
-    "one",
-    "have",
-    "this",
-    "from",
-    "by",
-    "hot",
-    "word",
-    "but",
-    "what",
-    "some",
-    "were",
-    "we",
-    "can",
-    "out",
-    "other",
-    "all",
-    "your",
-    "when",
-    "up",
-    "use",
-    "how",
-    "said",
-    "an",
-    "each",
-    "she",
-    "which",
-    "do",
-    "their",
-    "time",
-    "if",
-    "will",
-    "way",
-    "about",
-    "many",
-    "then",
-    "them",
-    "water",
-    "long",
-    "little",
-    "very",
-    "after",
-    "words",
-    "called",
-    "just",
-    "where",
-    "most",
-    "know",
-]
+_WORDS = re.findall(
+    r"\w+",
+    "the of and to in is that for it was on are as with they be at one have this from by hot word but what some "
+    "were we can out other all your when up use how said an each she which do their time if will way about many "
+    "then them water long little very after words called just where most know ",
+)
 
 
 def write_rows(path: Path, size: int) -> int:
@@ -112,44 +50,6 @@ def write_rows(path: Path, size: int) -> int:
                 lines.append(json.dumps(row) + "\n")
             file.write("".join(lines))
     return rows
-
-
-class RowsOnDisk(Sequence[Any]):
-    """Examples of a JSONL file, read where they are looked at."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
-        self._starts = array("q")
-        start = 0
-        for line in self._file:
-            self._starts.append(start)
-            start += len(line)
-
-    def __len__(self) -> int:
-        return len(self._starts)
-
-    @overload
-    def __getitem__(self, index: int) -> Any: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Any]: ...
-
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return [self[each] for each in range(*index.indices(len(self)))]
-        self._file.seek(self._starts[index])
-        return _example(self._file.readline())
-
-    def __iter__(self) -> Iterator[Any]:
-        self._file.seek(0)
-        return map(_example, self._file)
-
-
-def _example(line: bytes) -> Any:
-    from fairtune.data import Message, make_example
-
-    row = json.loads(line)
-    return make_example((Message("user", row["prompt"]), Message("assistant", row["completion"])))
 
 
 class Watch(threading.Thread):
@@ -174,18 +74,24 @@ def _status() -> dict[str, int]:
 
 
 def child(data: Path, tokenizer_folder: Path, limit: int, batches: int) -> None:
-    """What is limited: rows to a table in the cache, its counts, and batches at random as training reads them."""
+    """What is limited: a file to parts, leaks, tables in the cache, counts, and batches at random as training reads."""
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     watch = Watch()
     watch.start()
-    from fairtune.data import cut_to, updates
+    from fairtune.data import cut_to, load_splits, updates
     from fairtune.execute.tokens import TokenStore
     from fairtune.models.load import load_tokenizer
+    from fairtune.study import Task
 
     tokenizer = load_tokenizer(tokenizer_folder, False)
     _tell("after imports", _status()["VmData"])
     started = time.perf_counter()
-    stored = TokenStore(tokenizer).get(RowsOnDisk(data))
+    splits = load_splits(Task(name="large", train=str(data), validation=200, test=200), Path())
+    sizes = ", ".join(f"{name} {len(part):,}" for name, part in splits.parts.items())
+    print(f"{sizes}, left out {splits.left_out:,}; read and split in {time.perf_counter() - started:.0f} s")
+    _tell("largest VmData so far", watch.peaks["VmData"])
+    started = time.perf_counter()
+    stored = TokenStore(tokenizer).get(splits.train)
     seconds = time.perf_counter() - started
     tokens = int(stored.table.lengths.sum())
     print(f"{len(stored.table):,} examples, {tokens:,} tokens in {seconds:.0f} s: {tokens / seconds:,.0f} tokens/s")
