@@ -24,16 +24,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-
 from fairtune.data import Message, make_example
 from fairtune.data.starter import SMALL_MODEL
+from fairtune.data.template import FIXED
 from fairtune.execute.tokens import TokenStore
 from fairtune.models import fetch, identify
 from fairtune.models.opening import open_tokenizer
 from fairtune.study import ModelRef
 
-FIXED = {"enable_thinking": False, "date_string": "26 Jul 2024"}
 _BATCH = 1000
 
 
@@ -90,6 +88,8 @@ def usual(rows: Any, tokenizer: Any) -> int:
 
 def timed(work: Callable[[], int]) -> tuple[int, float, float]:
     """Tokens, seconds, and processor seconds with those of child processes."""
+    # `datasets.map` switches the tokenizer's threads off for the whole process before it forks.
+    os.environ["TOKENIZERS_PARALLELISM"] = "true"
     before, started = spent(), time.perf_counter()
     tokens = work()
     return tokens, time.perf_counter() - started, spent() - before
