@@ -116,7 +116,7 @@ def test_the_studies_in_the_documentation_are_right(tmp_path, page):
 def test_the_study_that_init_writes_is_right(tmp_path, name):
     tiny.write_jsonl(tmp_path / name, tiny.rows(20))
     target = tmp_path / "study.yaml"
-    target.write_text(starter_study(str(tmp_path / name), target), encoding="utf-8")
+    target.write_text(starter_study(str(tmp_path / name), target).text, encoding="utf-8")
     loaded = load_study(target, vocabulary())
     assert loaded.task.train == name
     assert loaded.study.models[0].source == SMALL_MODEL

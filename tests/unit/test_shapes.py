@@ -42,6 +42,9 @@ MESSAGES = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "
         ("orca", {"system_prompt": "", "question": "q", "response": "a"}, chat("q", "a")),
         ("pairs", {"source": "Go.", "target": "Ve."}, chat("Go.", "Ve.")),
         ("pairs", {"translation": {"en": "Go.", "es": "Ve."}}, chat("Go.", "Ve.")),
+        ("prompt_completion", {"Question": "q", "ANSWER": "a"}, chat("q", "a")),
+        ("pairs", {"id": 7, "English": "Go.", "es": "Ve."}, chat("Go.", "Ve.")),
+        ("alpaca", {"instruction": "do", "context": "this", "response": "a", "text": "t"}, chat("do\n\nthis", "a")),
         ("messages", {"messages": MESSAGES}, chat("q", "a")),
         (
             "messages",
@@ -115,7 +118,7 @@ def test_rows_of_another_shape_among_the_first_are_told(tmp_path):
 
 def test_an_id_that_stands_twice_is_told_with_both_places(tmp_path):
     tiny.write_jsonl(tmp_path / "a.jsonl", [{"id": n % 4, **row} for n, row in enumerate(tiny.rows(5))])
-    with pytest.raises(DataError, match=r"line 5: id 0 stands at a\.jsonl, line 1 already"):
+    with pytest.raises(DataError, match=r"line 5: id 0 stands in an earlier row already"):
         load_splits(Task(name="t", train="a.jsonl"), tmp_path)
 
 
@@ -160,6 +163,38 @@ def test_a_number_stands_for_the_label_at_its_place(tmp_path):
     named = load_splits(Task(name="t", train="a.jsonl", labels=["bad", "good"]), tmp_path)
     assert {(e.question, e.answer) for e in named.train} <= {(f"t{n}", ["bad", "good"][n % 2]) for n in range(8)}
     assert {e.answer for e in load_splits(Task(name="t", train="a.jsonl"), tmp_path).train} == {"0", "1"}
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        (True, ["true"]),
+        (1.0, ["1"]),
+        ('["a", "b"]', ["a", "b"]),
+        ("['a', 'b']", ["a", "b"]),
+        ("[a", ["[a"]),
+        ([], []),
+        (" a ", ["a"]),
+    ],
+)
+def test_labels_are_read_as_tables_write_them(value, wanted):
+    assert labels.names({"label": value}) == wanted
+
+
+def test_a_number_is_no_place_where_labels_are_numbers(tmp_path):
+    tiny.write_jsonl(tmp_path / "a.jsonl", [{"text": f"t{n}", "label": [1, 2, 4, 5][n % 4]} for n in range(12)])
+    tiny.write_jsonl(tmp_path / "b.jsonl", [{"text": "u", "label": 0}])
+    with pytest.raises(DataError, match=r"b\.jsonl, line 1: label '0' is not in the set: 1, 2, 4, 5"):
+        load_splits(Task(name="t", train="a.jsonl", test="b.jsonl"), tmp_path)
+
+
+def test_ids_differ_by_what_they_are_not_by_their_hash():
+    rows = [
+        Row({"id": own, "prompt": f"q{n}", "completion": "a"}, f"row {n}") for n, own in enumerate([-1, -2, "-1", 0])
+    ]
+    faults = Faults()
+    assert len(list(read_examples(rows, Reading(), faults))) == 4
+    assert not faults.count
 
 
 def test_a_label_outside_the_training_rows_is_told_in_the_test_file(tmp_path):

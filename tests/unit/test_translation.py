@@ -9,7 +9,7 @@ import pytest
 from fairtune.data import Message, make_example
 from fairtune.data.augment import AUGMENTATIONS, Tools, Translator, add_examples
 from fairtune.data.augment.translator import command_translator, translated
-from fairtune.errors import DataError, ModelError
+from fairtune.errors import DataError, ModelError, SpecError
 from fairtune.execute import read_request
 from fairtune.execute.augment import grow
 from fairtune.execute.items import encode_parts
@@ -93,8 +93,11 @@ def test_a_command_that_fails_says_so(tmp_path, script, words):
 
 
 def test_a_missing_program_is_told(tmp_path):
-    with pytest.raises(DataError, match="`no-such-program -x` cannot be started"):
-        translated(["a"], command_translator(["no-such-program", "-x"], tmp_path), tmp_path / "cache")
+    with pytest.raises(SpecError, match="no program 'no-such-program', neither installed nor in"):
+        command_translator(["no-such-program", "-x"], tmp_path)
+    (tmp_path / "not-executable").write_text("")
+    with pytest.raises(DataError, match="`not-executable` cannot be started"):
+        translated(["a"], command_translator(["not-executable"], tmp_path), tmp_path / "cache")
 
 
 def test_what_was_done_before_a_failure_is_kept(tmp_path):

@@ -219,16 +219,24 @@ def init(
         typer.Argument(metavar="DATA", help="Rows (jsonl, json, csv, tsv, parquet), text, a folder, hub:OWNER/NAME."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The study to write.")] = Path("study.yaml"),
+    columns: Annotated[
+        str, typer.Option(metavar="OURS=YOURS,…", help="Which column is which: prompt=Question,completion=Answer.")
+    ] = "",
     force: Annotated[bool, typer.Option(help="Overwrite the study if it is there.")] = False,
 ) -> None:
     """Look at your data and write a commented study."""
     from fairtune.data.starter import starter_study
     from fairtune.records import write_atomically
 
-    text = starter_study(data, output)
+    pairs = [pair.partition("=") for pair in columns.split(",") if pair.strip()]
+    if any(not (ours.strip() and yours.strip()) for ours, _, yours in pairs):
+        raise SpecError(f"--columns {columns}: write pairs such as prompt=Question,completion=Answer")
+    found = starter_study(data, output, {ours.strip(): yours.strip() for ours, _, yours in pairs})
     if output.exists() and not force:
         raise SpecError(f"{output} exists; choose another name with --output, or overwrite it with --force")
-    write_atomically(output, text)
+    write_atomically(output, found.text)
+    for remark in found.remarks:
+        _errors().print(Text(f"Note: {remark}"), soft_wrap=True)
     typer.echo(f"Wrote {output}. Look it over, then: fairtune run {output}")
 
 

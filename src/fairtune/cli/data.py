@@ -77,11 +77,13 @@ def check(
     from fairtune.execute.data_check import check_data
     from fairtune.report.data_check import leaked, print_leaks
 
-    found = check_data(open_data(place), against or [])
+    opened = open_data(place)
+    found = check_data(opened, against or [])
     if as_json:
-        typer.echo(json.dumps(found.plain(), ensure_ascii=False, indent=1))
+        document = {**found.plain(), "bad_rows": asdict(opened.splits.bad_rows)}
+        typer.echo(json.dumps(document, ensure_ascii=False, indent=1))
     else:
-        print_leaks(found, Console() if sys.stdout.isatty() else Console(width=160))
+        print_leaks(found, opened.splits.bad_rows, Console() if sys.stdout.isatty() else Console(width=160))
     return 1 if leaked(found) else 0
 
 

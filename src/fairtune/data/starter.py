@@ -5,13 +5,18 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Template
 
+import numpy as np
+
 from fairtune.data.corpus import Examples
-from fairtune.data.rows import Faults
-from fairtune.data.shapes import SHAPES, Reading, label_names, read_examples, recognise
+from fairtune.data.examples import leak_key
+from fairtune.data.rows import Faults, Row
+from fairtune.data.shapes import SHAPES, Reading, label_names, read_examples, recognise, unused
+from fairtune.data.shapes.columns import listed
 from fairtune.data.sources import read_rows
 from fairtune.errors import DataError
 
@@ -23,32 +28,61 @@ SMALL_MODEL = (
 _TEMPLATES = {True: "starter_text.yaml", False: "starter.yaml"}
 # Tokens are at most as many as bytes, and usually a quarter; the longest answer gets room to spare.
 _BYTES_PER_TOKEN = 2
+# Shares of the rows: so many may be left out without asking; below so many different questions a column may be wrong.
+_FEW, _DIFFERENT = 0.1, 0.5
 # Rows from which a share would be more than a first look needs.
 _SHARED, _MANY = 1_000, 3_000
 _YAML_WORDS = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
 
 
-def starter_study(data: str, target: Path) -> str:
-    """The text of a commented study over the rows or plain text in ``data``, to be written to ``target``.
+@dataclass(frozen=True)
+class Starter:
+    """A study's text, and what its writer should look at first."""
+
+    text: str
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """How rows are read, the first row, every example, and the rows that are none."""
+
+    reading: Reading
+    first: Row
+    examples: Examples
+    faults: Faults
+
+    @property
+    def questions(self) -> int:
+        """Different ones; documents each ask their own."""
+        return len(np.unique(self.examples.hashes(leak_key)))
+
+
+def starter_study(data: str, target: Path, columns: Mapping[str, str] | None = None) -> Starter:
+    """A commented study over the rows or plain text in ``data``, to be written to ``target``.
+
+    Args:
+        columns: which of the data's columns is which of a shape's, where their names do not tell.
 
     Raises:
-        DataError: the rows cannot be read, have no known shape, or have no answers.
+        DataError: the rows cannot be read, have no known shape, have no answers, or are too few to be split.
     """
-    reading, columns, examples, faults = _look(data)
-    place = _relative(Path(data), target.resolve().parent) if Path(data).exists() else data
+    seen = _look(data, columns or {})
+    _require_enough(data, seen)
+    examples, reading = seen.examples, seen.reading
+    remarks = tuple(_remarks(seen))
     template = Path(__file__).with_name(_TEMPLATES[examples[0].is_text])
     longest = max(len(example.answer.encode()) for example in examples)
-    return Template(template.read_text(encoding="utf-8")).substitute(
-        file=Path(data).name,
+    text = Template(template.read_text(encoding="utf-8")).substitute(
+        file=_shown(Path(data).name),
         study=target.name,
         name=_quoted(re.sub(r"[^A-Za-z0-9._-]+", "-", Path(data).name.split(".")[0]).strip("-._") or "study"),
-        path=_quoted(place),
+        path=_quoted(_relative(Path(data), target.resolve().parent) if Path(data).exists() else data),
         shape=reading.shape,
         rows=f"{len(examples):,}",
-        bad_rows=_bad_rows(faults),
-        columns=", ".join(columns),
-        labels=_label_lines(reading),
-        limit=_limit(len(examples)),
+        remarks="".join(f"  # NOTE: {_shown(remark)}\n" for remark in remarks),
+        more=_columns(reading) + _bad_rows(seen.faults) + _label_lines(reading) + _limit(len(examples)),
+        columns=_shown(", ".join(map(str, seen.first.columns))),
         prompt=_prompt(reading),
         metrics="[perplexity, exact_match]" if reading.labels else "[perplexity, bleu, exact_match]",
         validation="100" if len(examples) > _SHARED else "0.1",
@@ -57,26 +91,62 @@ def starter_study(data: str, target: Path) -> str:
         model=SMALL_MODEL,
         new_tokens=min(512, max(16, longest // _BYTES_PER_TOKEN)),
     )
+    return Starter(text, remarks)
 
 
-def _look(data: str) -> tuple[Reading, list[str], Examples, Faults]:
-    """How rows are read, the columns of the first, every example, and the rows that are none."""
-    first = next(iter(itertools.islice(read_rows(data, Path(), Faults("skip")), 1)), None)
+def _look(data: str, columns: Mapping[str, str]) -> _Seen:
+    trial = Faults("skip")
+    first = next(iter(itertools.islice(read_rows(data, Path(), trial), 1)), None)
     if first is None:
-        raise DataError(f"{data}: no row that can be read; `fairtune data check {data}` tells each")
-    reading = Reading(shape=recognise(first))
+        trial.settle(data)
+        raise DataError(f"{data}: no row that can be read")
+    reading = Reading(columns=columns)
+    reading = replace(reading, shape=recognise(first, reading))
     reading = replace(reading, labels=label_names(read_rows(data, Path(), Faults("skip")), reading))
     faults = Faults("skip")
     examples = Examples.of(read_examples(read_rows(data, Path(), faults), reading, faults))
     faults.settle(data)
-    return reading, [str(name) for name in first.columns], examples, faults
+    return _Seen(reading, first, examples, faults)
+
+
+def _require_enough(data: str, seen: _Seen) -> None:
+    parts = 3
+    if seen.questions < parts and not seen.examples[0].is_text:
+        raise DataError(
+            f"{data}: {len(seen.examples):,} rows ask {seen.questions:,} different questions; training, validation and "
+            f"test need one each at least. The first row has {listed(seen.first.columns)}"
+        )
+
+
+def _remarks(seen: _Seen) -> Iterator[str]:
+    rows, questions, spare = len(seen.examples), seen.questions, unused(seen.first, seen.reading)
+    if seen.faults.count:
+        yield f"{seen.faults.count:,} rows cannot be used; the first: {seen.faults.listed[0]}"
+    if spare:
+        yield f"columns that are not used: {', '.join(spare)} (a prompt.template may use any)"
+    if questions < rows * _DIFFERENT and not seen.reading.labels:
+        yield (
+            f"{rows:,} rows ask only {questions:,} different questions, and rows that ask the same stay together; if "
+            "this is the wrong column, say which with `columns:`"
+        )
+
+
+def _columns(reading: Reading) -> str:
+    pairs = ", ".join(f"{ours}: {_quoted(own)}" for ours, own in reading.columns.items())
+    return f"  columns: {{{pairs}}}\n" if pairs else ""
 
 
 def _bad_rows(faults: Faults) -> str:
-    """A line for a file with rows that cannot be used."""
+    """A line for a file with rows that cannot be used. Where they are many, something else is wrong."""
     if not faults.count:
         return ""
-    return f"  on_bad_rows: skip         # {faults.count:,} cannot be used; the first: {faults.listed[0]}\n"
+    few = faults.count <= _FEW * (faults.count + faults.used)
+    return "  on_bad_rows: skip         # leave them out, and list them in every record; or stop\n" if few else ""
+
+
+def _shown(text: str) -> str:
+    """In a comment, one line of what can be written."""
+    return " ".join(text.encode(errors="backslashreplace").decode().split())
 
 
 def _label_lines(reading: Reading) -> str:

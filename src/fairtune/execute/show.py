@@ -55,6 +55,8 @@ def show_data(place: str, wanted: Wanted, say: Say) -> Shown:
     ref, root, others = _model_of(opened, wanted.model)
     reader = _open(opened, identify(ref, root), say)
     length = wanted.max_length or _training(opened).max_length
+    if opened.splits.bad_rows.count:
+        say(f"{opened.splits.bad_rows.count:,} rows could not be used: {opened.splits.bad_rows.listed[0]}")
     say(f"reading the tokens of {sum(len(_examples(opened, part)) for part in PARTS)} examples")
     store = TokenStore(reader.tokenizer)
     encoded = {part: store.get(_examples(opened, part)).table for part in PARTS}

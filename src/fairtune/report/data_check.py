@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fairtune.data import LeakPair, Leaks
+from fairtune.data import BadRows, LeakPair, Leaks
 
 _SHOWN = 3
 
@@ -18,9 +18,12 @@ def leaked(found: Leaks) -> bool:
     return any(found.ids("train", name) for name in found.rows if name not in ("train", "validation"))
 
 
-def print_leaks(found: Leaks, console: Console) -> None:
-    """How many rows overlap and in which way, the closest pairs, and what may be done."""
+def print_leaks(found: Leaks, bad_rows: BadRows, console: Console) -> None:
+    """How many rows overlap and in which way, the closest pairs, what was left out, and what may be done."""
     console.print(Text(", ".join(f"{name}: {count:,} rows" for name, count in found.rows.items())))
+    if bad_rows.count:
+        first = "\n  ".join(bad_rows.listed[:_SHOWN])
+        console.print(Text(f"{bad_rows.count:,} rows could not be used and are left out; the first:\n  {first}"))
     if found.overlaps:
         console.print(_overlaps(found))
         console.print(_pairs(found))

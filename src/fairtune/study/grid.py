@@ -105,7 +105,7 @@ def _looked_up(
     named = _name_and_options(entry)
     if named is None:
         article = "an" if what[0] in "aeiou" else "a"
-        told = f"{entry!r} is neither {article} {what}'s name nor one `name: {{options}}`"
+        told = f"{'nothing' if entry is None else entry} is neither {article} {what}'s name nor one `name: {{options}}`"
         return "", {}, [Problem(path, told)]
     name, raw = named
     if name not in table:

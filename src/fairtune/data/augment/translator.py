@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fairtune.data.examples import digest
-from fairtune.errors import DataError
+from fairtune.errors import DataError, Problem, SpecError
 from fairtune.records import write_atomically
 
 _TOLD = 500
@@ -86,7 +87,19 @@ def command_translator(command: Sequence[str], root: Path) -> Translator:
 
 
 def command_identity(command: Sequence[str], root: Path) -> str:
-    """The command, and the content of those of its arguments that are files."""
+    """The command, and the content of those of its arguments that are files.
+
+    Raises:
+        SpecError: there is no such program.
+    """
+    if shutil.which(command[0]) is None and not (root / command[0]).is_file():
+        raise SpecError(
+            [
+                Problem(
+                    "augment.back_translation", f"command: no program '{command[0]}', neither installed nor in {root}"
+                )
+            ]
+        )
     parts = []
     for argument in command:
         file = root / argument

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from fairtune.data.examples import Example, Message, make_example
+from fairtune.data.examples import Example, Message, digest, make_example
 from fairtune.data.shapes import alpaca, labels, messages, orca, pairs, prompt_completion, text
 from fairtune.data.shapes.columns import listed, shown
 from fairtune.data.shapes.protocol import Reading, Shape
@@ -61,7 +61,7 @@ def read_examples(rows: Iterable[Row], reading: Reading, faults: Faults) -> Iter
     if first is None:
         return
     name = reading.shape or recognise(first, reading)
-    ids: dict[int, str] = {}
+    ids: set[int] = set()
     for row in itertools.chain([first], rows):
         try:
             _require_new_id(row, ids)
@@ -114,11 +114,13 @@ def _with_system(turns: list[Message], reading: Reading) -> Example:
 
 
 def _renamed(columns: Mapping[str, Any], names: Mapping[str, str]) -> Mapping[str, Any]:
-    """With the shape's names for the columns that the task names; the data's own names stay for templates."""
-    missing = [own for own in names.values() if own not in columns]
-    if missing:
-        return columns
-    return {**columns, **{ours: columns[own] for ours, own in names.items()}} if names else columns
+    """With the shape's names for the columns that the task names, and for those written in capitals.
+
+    The data's own names stay, for templates.
+    """
+    small = {name.lower(): value for name, value in columns.items() if isinstance(name, str)}
+    told = {ours: columns[own] for ours, own in names.items() if own in columns}
+    return {**small, **columns, **told}
 
 
 def _group(row: Row, column: str | None) -> str | None:
@@ -130,18 +132,28 @@ def _group(row: Row, column: str | None) -> str | None:
     return str(value)
 
 
-def _require_new_id(row: Row, ids: dict[int, str]) -> None:
+def _require_new_id(row: Row, seen: set[int]) -> None:
     """Two rows of one id are two versions of one thing, or a mistake of whoever joined files."""
     own = row.columns.get("id")
     if isinstance(own, bool) or not isinstance(own, (str, int)):
         return
-    before = ids.setdefault(hash(own), row.where)
-    if before != row.where:
-        raise ValueError(f"id {shown(own)} stands at {before} already; ids must differ, or leave out the column")
+    # Of millions of rows only eight bytes each are kept.
+    known = int(digest(f"{type(own).__name__} {own!r}"), 16)
+    if known in seen:
+        raise ValueError(f"id {shown(own)} stands in an earlier row already; ids must differ, or leave out the column")
+    seen.add(known)
 
 
 def _fits(row: Row, shape: Shape, reading: Reading) -> bool:
     return shape.fits(_renamed(row.columns, reading.columns), reading.prompt)
+
+
+def unused(row: Row, reading: Reading) -> list[str]:
+    """The row's columns that its shape does not read, as the data name them."""
+    columns = _renamed(row.columns, reading.columns)
+    used = SHAPES[reading.shape or recognise(row, reading)].used(columns, reading.prompt) or frozenset()
+    taken = {name.lower() for name in used} | {own.lower() for own in reading.columns.values()} | {"id"}
+    return [str(name) for name in row.columns if str(name).lower() not in taken]
 
 
 def _other_shape(row: Row, name: str, reading: Reading) -> str:
@@ -156,4 +168,4 @@ def _other_shape(row: Row, name: str, reading: Reading) -> str:
     return f"found columns {listed(row.columns)}{looks}; expected {name} ({how}): {needed}"
 
 
-__all__ = ["SHAPES", "Reading", "Shape", "label_names", "read_examples", "recognise", "to_examples"]
+__all__ = ["SHAPES", "Reading", "Shape", "label_names", "read_examples", "recognise", "to_examples", "unused"]

@@ -9,12 +9,21 @@ from fairtune.data.examples import Message
 from fairtune.data.shapes.columns import optional, question, text
 from fairtune.data.shapes.protocol import Reading, Shape
 
+# Alpaca's own, and Dolly's.
+_NAMES = (("instruction", "output", "input"), ("instruction", "response", "context"))
+
 
 def _convert(columns: Mapping[str, Any], reading: Reading) -> list[Message]:
     """The model's own template takes the place of Alpaca's headings: they belong to models that have none."""
-    given = optional(columns, "input")
-    asked = text(columns, "instruction") + (f"\n\n{given}" if given else "")
-    return [question(columns, reading.prompt, asked), Message("assistant", text(columns, "output"))]
+    instruction, output, more = next((names for names in _NAMES if names[1] in columns), _NAMES[0])
+    given = optional(columns, more)
+    asked = text(columns, instruction) + (f"\n\n{given}" if given else "")
+    return [question(columns, reading.prompt, asked), Message("assistant", text(columns, output))]
 
 
-SHAPE = Shape("alpaca", (frozenset({"instruction", "output"}),), ("instruction", "input", "output"), _convert)
+SHAPE = Shape(
+    "alpaca",
+    tuple(frozenset(names[:2]) for names in _NAMES),
+    ("instruction", "input", "context", "output"),
+    _convert,
+)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -55,13 +57,35 @@ def names(columns: Mapping[str, Any]) -> list[str]:
         ValueError: neither a name nor a list of names.
     """
     value = next((columns[key] for key in _LABELS if columns.get(key) is not None), None)
-    given = value if isinstance(value, list) else [value]
-    if value is None or any(isinstance(item, bool) or not isinstance(item, (str, int)) for item in given):
+    given = _listed_in(value)
+    wrong = [item for item in given if not isinstance(item, (str, int)) and not _is_whole(item)]
+    if value is None or wrong:
         raise ValueError(f"'label' must be a name, or 'labels' a list of names; found {shown(value)}")
-    found = [text({"label": str(item)}, "label").strip() for item in given]
+    found = [text({"label": _name(item)}, "label").strip() for item in given]
     if len(set(found)) < len(found):
         raise ValueError(f"a label stands twice in {shown(value)}")
     return found
+
+
+def _listed_in(value: Any) -> list[Any]:
+    """A list, or a cell of a table that writes one: ``["a", "b"]``, or ``['a', 'b']`` as pandas does."""
+    if isinstance(value, str) and value.strip().startswith("[") and value.strip().endswith("]"):
+        with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            found = ast.literal_eval(value.strip())
+            if all(isinstance(item, (str, int)) for item in found):
+                return list(found)
+    return value if isinstance(value, list) else [value]
+
+
+def _is_whole(item: Any) -> bool:
+    """Tables write whole numbers as 1.0 where a cell of the column is empty."""
+    return isinstance(item, float) and item.is_integer()
+
+
+def _name(item: Any) -> str:
+    if isinstance(item, bool):
+        return str(item).lower()
+    return str(int(item)) if isinstance(item, float) else str(item)
 
 
 def label_set(rows: Iterable[Sequence[str]]) -> tuple[str, ...]:
@@ -89,8 +113,9 @@ def _convert(columns: Mapping[str, Any], reading: Reading) -> list[Message]:
 
 
 def _named(name: str, labels: Sequence[str]) -> str:
-    """A number stands for the label at that place, where labels have names."""
-    is_place = name.isdecimal() and name not in labels and int(name) < len(labels)
+    """A number stands for the label at that place, where labels have names and none is a number."""
+    has_numbers = any(label.isdecimal() for label in labels)
+    is_place = name.isdecimal() and not has_numbers and int(name) < len(labels)
     return labels[int(name)] if is_place else name
 
 

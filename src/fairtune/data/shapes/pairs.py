@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fairtune.data.examples import Message
+from fairtune.data.languages import is_language
 from fairtune.data.shapes.columns import question, shown, text
 from fairtune.data.shapes.protocol import Reading, Shape
 
@@ -16,8 +17,13 @@ _NESTED = "translation"
 def _convert(columns: Mapping[str, Any], reading: Reading) -> list[Message]:
     if _NESTED in columns and not any(set(pair) <= columns.keys() for pair in _PAIRS):
         columns = _unpacked(columns)
-    source, target = next((pair for pair in _PAIRS if set(pair) <= columns.keys()), _PAIRS[0])
+    source, target = next((pair for pair in _PAIRS if set(pair) <= columns.keys()), _by_language(columns))
     return [question(columns, reading.prompt, text(columns, source)), Message("assistant", text(columns, target))]
+
+
+def _by_language(columns: Mapping[str, Any]) -> tuple[str, str]:
+    found = [name for name in columns if name in (_languages(columns) or ())]
+    return (found[0], found[1]) if found else _PAIRS[0]
 
 
 def _unpacked(columns: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,4 +34,10 @@ def _unpacked(columns: Mapping[str, Any]) -> dict[str, Any]:
     return {**columns, **inside, **dict(zip(_PAIRS[0], inside.values(), strict=True))}
 
 
-SHAPE = Shape("pairs", (*map(frozenset, _PAIRS), frozenset({_NESTED})), _PAIRS[0], _convert)
+def _languages(columns: Mapping[str, Any]) -> frozenset[str] | None:
+    """Two columns that are called after languages, whichever way they are written: all stand there in small letters."""
+    found = frozenset(name for name in columns if isinstance(name, str) and name.islower() and is_language(name))
+    return found if len(found) == len(_PAIRS[0]) else None
+
+
+SHAPE = Shape("pairs", (*map(frozenset, _PAIRS), frozenset({_NESTED})), _PAIRS[0], _convert, guess=_languages)

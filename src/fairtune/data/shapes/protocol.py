@@ -38,8 +38,21 @@ class Shape:
     asked: frozenset[str] = frozenset()
     """Columns that need not be there where the task has a template, which may be made of any."""
     needs_labels: bool = False
+    guess: Callable[[Mapping[str, Any]], frozenset[str] | None] = lambda columns: None
+    """Columns that tell the shape though their names are not known; None where there are none."""
 
     def fits(self, columns: Mapping[str, Any], prompt: Prompt) -> bool:
         """Whether a row has the columns."""
+        return self.used(columns, prompt) is not None
+
+    def used(self, columns: Mapping[str, Any], prompt: Prompt) -> frozenset[str] | None:
+        """The columns that tell the shape, and others that it reads; None where a row has another shape."""
         there = columns.keys() | (self.asked if prompt.template else frozenset())
-        return any(known <= there for known in self.known)
+        known = next((known for known in self.known if known <= there), self.guess(columns))
+        return None if known is None else known | {name for name in self.besides if name in columns}
+
+    @property
+    def besides(self) -> tuple[str, ...]:
+        """Columns that are read where they are there."""
+        told = frozenset[str]().union(*self.known)
+        return tuple(name for name in self.reads if name not in told)
