@@ -24,7 +24,7 @@ def finished(tmp_path_factory, llama):
     folder = tmp_path_factory.mktemp("augmented")
     axis = ["none", {"eda": {"ratio": 2, "synonyms": "./mine.tsv"}}, {"token_dropout": {"rate": 0.3}}]
     methods = ["base", {"full": {"learning_rate": 1e-3}}, {"lora": {"rank": 2}}]
-    result = fairtune("run", augmented(folder, llama, axis, methods), cwd=folder)
+    result = inside("run", augmented(folder, llama, axis, methods), cwd=folder)
     assert result.returncode == 0, result.stderr
     return folder, result
 
@@ -98,7 +98,7 @@ def test_commands_translate_and_one_that_fails_fails_its_runs_alone(tmp_path, ll
     good = {"there": {"command": [sys.executable, "reverse.py"]}, "back": {"command": TURNED}}
     bad = {"command": [sys.executable, "-c", "import sys; sys.exit('no such language')"]}
     axis = [{"back_translation": good}, {"back_translation": {"there": bad, "back": bad}}]
-    result = fairtune("run", augmented(tmp_path, llama, axis, [{"lora": {"rank": 2}}]), cwd=tmp_path)
+    result = inside("run", augmented(tmp_path, llama, axis, [{"lora": {"rank": 2}}]), cwd=tmp_path)
     assert result.returncode == 1
     done, failed = sorted(found(tmp_path).values(), key=lambda record: record["status"] != "ok")
     assert done["augmentation"]["added"] == 16

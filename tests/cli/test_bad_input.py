@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from tests import tiny
-from tests.cli.command import fairtune, study
+from tests.cli.command import fairtune, inside, study
 
 
 def refused(result, *words):
@@ -34,13 +34,13 @@ def refused(result, *words):
 )
 def test_a_wrong_study_is_refused(tmp_path, llama, changes, words):
     (tmp_path / "empty").mkdir()
-    refused(fairtune("run", study(tmp_path, llama, **changes), cwd=tmp_path), *words)
+    refused(inside("run", study(tmp_path, llama, **changes), cwd=tmp_path), *words)
     assert not (tmp_path / "runs").exists()
 
 
 def test_several_mistakes_are_told_together(tmp_path, llama):
     changes = {"methods": ["loar"], "sedes": [1], "evaluate": ["belu"]}
-    refused(fairtune("run", study(tmp_path, llama, **changes), cwd=tmp_path), "3 problems", "loar", "sedes", "belu")
+    refused(inside("run", study(tmp_path, llama, **changes), cwd=tmp_path), "3 problems", "loar", "sedes", "belu")
 
 
 @pytest.mark.parametrize(
@@ -56,16 +56,16 @@ def test_several_mistakes_are_told_together(tmp_path, llama):
 def test_data_that_cannot_be_used_are_refused(tmp_path, llama, content, words):
     path = study(tmp_path, llama)
     (tmp_path / "rows.jsonl").write_text(content)
-    refused(fairtune("run", path, cwd=tmp_path), words)
+    refused(inside("run", path, cwd=tmp_path), words)
 
 
 def test_a_file_that_is_no_study_is_refused(tmp_path):
     (tmp_path / "bad.yaml").write_text("name: [unclosed")
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
-    refused(fairtune("run", "bad.yaml", cwd=tmp_path), "line 1, column", "not valid YAML")
-    refused(fairtune("run", "binary.yaml", cwd=tmp_path), "is not UTF-8 text")
-    refused(fairtune("run", "missing.yaml", cwd=tmp_path), "no such file")
-    refused(fairtune("run", ".", cwd=tmp_path), "is a folder")
+    refused(inside("run", "bad.yaml", cwd=tmp_path), "line 1, column", "not valid YAML")
+    refused(inside("run", "binary.yaml", cwd=tmp_path), "is not UTF-8 text")
+    refused(inside("run", "missing.yaml", cwd=tmp_path), "no such file")
+    refused(inside("run", ".", cwd=tmp_path), "is a folder")
 
 
 @pytest.mark.parametrize("arguments", [["rum", "x"], ["run"], ["run", "x.yaml", "--nope"], ["report", "x", "--format"]])
@@ -81,7 +81,7 @@ def test_an_unknown_format_is_refused_with_the_nearest(tmp_path, llama):
 def test_a_folder_that_cannot_hold_runs_is_refused(tmp_path, llama):
     (tmp_path / "file").write_text("")
     path = study(tmp_path, llama)
-    refused(fairtune("run", path, "--runs", "file", cwd=tmp_path), "cannot be written", "--runs DIR")
+    refused(inside("run", path, "--runs", "file", cwd=tmp_path), "cannot be written", "--runs DIR")
 
 
 def test_init_never_overwrites_a_study_and_refuses_data_it_does_not_know(tmp_path):
@@ -111,18 +111,18 @@ def test_a_prompt_longer_than_the_context_is_a_failed_run_with_the_numbers(tmp_p
     path = study(tmp_path, model, methods=["base"])
     rows = [{"prompt": "x" * 90, "completion": "y"}, *tiny.rows(20)]
     tiny.write_jsonl(tmp_path / "rows.jsonl", rows)
-    record = failed_record(fairtune("run", path, cwd=tmp_path), tmp_path, "the model's context holds 80")
+    record = failed_record(inside("run", path, cwd=tmp_path), tmp_path, "the model's context holds 80")
     assert record["error"]["phase"] == "load"
 
 
 def test_prompts_that_fill_max_length_are_a_failed_run(tmp_path, llama):
     path = study(tmp_path, llama, methods=["full"], training={"max_length": 20})
-    failed_record(fairtune("run", path, cwd=tmp_path), tmp_path, "training.max_length=20")
+    failed_record(inside("run", path, cwd=tmp_path), tmp_path, "training.max_length=20")
 
 
 def test_targets_that_the_model_does_not_have_are_a_failed_run(tmp_path, llama):
     path = study(tmp_path, llama, methods=[{"lora": {"targets": ["query"]}}])
-    failed_record(fairtune("run", path, cwd=tmp_path), tmp_path, "methods.targets: no linear layer 'query'")
+    failed_record(inside("run", path, cwd=tmp_path), tmp_path, "methods.targets: no linear layer 'query'")
 
 
 def test_weights_that_are_damaged_are_a_failed_run(tmp_path, llama):
@@ -130,7 +130,7 @@ def test_weights_that_are_damaged_are_a_failed_run(tmp_path, llama):
     weights = tmp_path / "model" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:5000])
     path = study(tmp_path, "./model", methods=["base"])
-    failed_record(fairtune("run", path, cwd=tmp_path), tmp_path, "cannot be loaded")
+    failed_record(inside("run", path, cwd=tmp_path), tmp_path, "cannot be loaded")
 
 
 def test_a_device_that_is_not_there_is_a_failed_run(tmp_path, llama):
@@ -139,4 +139,4 @@ def test_a_device_that_is_not_there_is_a_failed_run(tmp_path, llama):
     if torch.cuda.is_available():
         pytest.skip("this machine has the device")
     path = study(tmp_path, llama, methods=["base"], budget={"device": "cuda"})
-    failed_record(fairtune("run", path, cwd=tmp_path), tmp_path, "budget.device is 'cuda'")
+    failed_record(inside("run", path, cwd=tmp_path), tmp_path, "budget.device is 'cuda'")

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from tests import tiny
-from tests.cli.command import fairtune, inside, records, study
+from tests.cli.command import inside, records, study
 from tests.cli.test_scratch import study as text_study
 
 QUESTIONS = ["uno", "dos", "tres", "cuatro", "cinco", "seis"]
@@ -118,7 +118,7 @@ def test_a_run_keeps_the_findings_of_its_training_examples_and_the_report_shows_
     content = yaml.safe_load(path.read_text())
     content["task"] |= {"train": rendered.name, "metrics": ["perplexity"]}
     path.write_text(yaml.safe_dump(content))
-    result = fairtune("run", path, cwd=tmp_path)
+    result = inside("run", path, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     found = records(tmp_path)
     (finding,) = found["full 0"]["data_findings"]

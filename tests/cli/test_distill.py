@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests import tiny
-from tests.cli.command import fairtune, inside, records, study
+from tests.cli.command import inside, records, study
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def taught(tmp_path_factory, llama):
     ]
     models = [{"source": str(llama), "name": "big"}, {"source": str(llama), "first_layers": 1, "name": "half"}]
     path = study(folder, llama, methods=methods, models=models)
-    result = fairtune("run", path, cwd=folder, FAIRTUNE_CACHE=str(folder / "cache"))
+    result = inside("run", path, cwd=folder, FAIRTUNE_CACHE=str(folder / "cache"))
     assert result.returncode == 0, result.stderr
     return folder, path, result
 
@@ -41,7 +41,7 @@ def test_lessons_are_computed_once(taught):
     folder, path, _ = taught
     kept = sorted((folder / "cache" / "lessons").glob("*/lessons.json"))
     assert len(kept) == 2
-    result = fairtune("run", path, cwd=folder, FAIRTUNE_CACHE=str(folder / "cache"))
+    result = inside("run", path, cwd=folder, FAIRTUNE_CACHE=str(folder / "cache"))
     assert result.returncode == 0
     assert sorted((folder / "cache" / "lessons").glob("*/lessons.json")) == kept
 
@@ -58,7 +58,7 @@ def test_a_student_is_restored_and_exported(taught):
 
 def test_a_teacher_that_failed_is_the_students_reason(tmp_path, llama):
     methods = [{"full": {"learning_rate": 1e30}}, {"distill": {"teacher": {"run": "full"}}}]
-    result = fairtune("run", study(tmp_path, llama, methods=methods), cwd=tmp_path)
+    result = inside("run", study(tmp_path, llama, methods=methods), cwd=tmp_path)
     assert result.returncode == 1
     found = records(tmp_path)
     student = next(record for record in found.values() if record["spec"]["method"]["name"] == "distill")
@@ -107,7 +107,7 @@ def test_different_vocabularies_are_refused_by_name(tmp_path, llama):
     tokenizer.add_tokens(["zzz"])
     tokenizer.save_pretrained(other)
     methods = [{"distill": {"teacher": str(other)}}]
-    result = fairtune("run", study(tmp_path, llama, methods=methods), cwd=tmp_path)
+    result = inside("run", study(tmp_path, llama, methods=methods), cwd=tmp_path)
     assert result.returncode == 1
     (record,) = records(tmp_path).values()
     assert "different vocabularies" in record["error"]["message"]

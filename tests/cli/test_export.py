@@ -19,7 +19,7 @@ def finished(tmp_path_factory, llama):
     """A study that has run: base, full and LoRA, strongly trained."""
     folder = tmp_path_factory.mktemp("finished")
     strong = ["base", {"full": {"learning_rate": 1e-2}}, {"lora": {"rank": 2, "learning_rate": 5e-2}}]
-    result = fairtune("run", study(folder, llama, methods=strong), cwd=folder)
+    result = inside("run", study(folder, llama, methods=strong), cwd=folder)
     assert result.returncode == 0, result.stderr
     return folder
 
@@ -102,7 +102,7 @@ def test_a_gguf_export_is_near_the_run_and_how_near_is_stored(finished, method, 
 def test_an_exported_file_is_a_model_for_the_next_study(finished, tmp_path):
     exported(finished, "full", "gguf")
     file = next(at(finished, "full", "gguf-f16").glob("*.gguf"))
-    result = fairtune("run", study(tmp_path, file, methods=["base"]), cwd=tmp_path)
+    result = inside("run", study(tmp_path, file, methods=["base"]), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     before, after = records(finished)["full 0"]["metrics"], records(tmp_path)["base 0"]["metrics"]
     assert after["perplexity"]["value"] == pytest.approx(before["perplexity"]["value"], rel=0.01)
@@ -110,7 +110,7 @@ def test_an_exported_file_is_a_model_for_the_next_study(finished, tmp_path):
 
 def test_a_bf16_run_is_merged_in_fp32_and_cast_once(tmp_path, llama):
     strong = [{"lora": {"rank": 2, "learning_rate": 5e-2}}]
-    assert fairtune("run", study(tmp_path, llama, methods=strong, precision="bf16"), cwd=tmp_path).returncode == 0
+    assert inside("run", study(tmp_path, llama, methods=strong, precision="bf16"), cwd=tmp_path).returncode == 0
     parity = exported(tmp_path, "lora", "merged")
     assert parity["computed"] == ["bf16", "bf16"]
     from safetensors.torch import load_file
@@ -172,7 +172,7 @@ def test_an_adapter_that_is_no_change_of_weights_is_not_merged(finished, tmp_pat
 
 
 def test_data_that_changed_since_the_run_are_refused(tmp_path, llama):
-    fairtune("run", study(tmp_path, llama, methods=["base"]), cwd=tmp_path)
+    inside("run", study(tmp_path, llama, methods=["base"]), cwd=tmp_path)
     tiny.write_jsonl(tmp_path / "rows.jsonl", tiny.rows(25))
     result = inside("export", run_of(tmp_path, "base"), "--to", "merged", cwd=tmp_path)
     assert result.returncode == 2

