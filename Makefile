@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 RUNS   ?= runs
 READY  := $(VENV)/.ready
+# A worker a core, each with one thread: tiny models gain nothing by more, and two workers with two threads each wait.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .PHONY: help demo test slow check format clean
 .DEFAULT_GOAL := help
@@ -21,10 +23,10 @@ demo: $(READY)   ## Train, score and compare real fine-tunes of a 135M model (un
 	$(BIN)/fairtune run studies/demo.yaml --runs $(RUNS)
 
 test: $(READY)   ## The ordinary tests (minutes)
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 slow: $(READY)   ## The tests with real weights
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 check: $(READY)  ## Lint, format, strict types, import rules
 	$(BIN)/ruff check .
