@@ -1,4 +1,4 @@
-"""JSON: a list of objects, by itself or as the one such list in an object. Read whole."""
+"""JSON: a list of objects, by itself or as the one such list in an object; or objects one after another. Read whole."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from fairtune.data.formats.layout import ANY, Layout
 from fairtune.data.formats.stream import File
 from fairtune.data.rows import Faults, Row
 from fairtune.errors import DataError
@@ -13,7 +14,7 @@ from fairtune.errors import DataError
 _EXPECTED = "expected a list of objects with named columns"
 
 
-def rows(file: File, faults: Faults) -> Iterator[Row]:
+def rows(file: File, faults: Faults, layout: Layout = ANY) -> Iterator[Row]:
     """A row an object of the list.
 
     Raises:
@@ -38,7 +39,8 @@ def _read(file: File) -> Any:
     if not raw.strip():
         return []
     try:
-        return json.loads(raw.decode("utf-8-sig"))
+        values = list(_values(raw.decode("utf-8-sig")))
+        return values[0] if len(values) == 1 else values
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise DataError(
@@ -50,6 +52,16 @@ def _read(file: File) -> Any:
         ) from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{file.name}: not JSON that can be read ({error}), {_EXPECTED}") from None
+
+
+def _values(text: str) -> Iterator[Any]:
+    """Usually one; programs that print JSON for people write object after object."""
+    decoder = json.JSONDecoder()
+    place = len(text) - len(text.lstrip())
+    while place < len(text):
+        value, place = decoder.raw_decode(text, place)
+        yield value
+        place += len(text[place:]) - len(text[place:].lstrip())
 
 
 def _list_in(file: File, value: Any) -> list[Any]:
