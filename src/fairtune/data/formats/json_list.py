@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from fairtune.data.formats.stream import File
 from fairtune.data.rows import Faults, Row
 from fairtune.errors import DataError
 
+_SPACE = re.compile(r"\s*")
 _EXPECTED = "expected a list of objects with named columns"
 
 
@@ -57,11 +59,16 @@ def _read(file: File) -> Any:
 def _values(text: str) -> Iterator[Any]:
     """Usually one; programs that print JSON for people write object after object."""
     decoder = json.JSONDecoder()
-    place = len(text) - len(text.lstrip())
+    place = _after_space(text, 0)
     while place < len(text):
         value, place = decoder.raw_decode(text, place)
         yield value
-        place += len(text[place:]) - len(text[place:].lstrip())
+        place = _after_space(text, place)
+
+
+def _after_space(text: str, place: int) -> int:
+    found = _SPACE.match(text, place)
+    return found.end() if found else place
 
 
 def _list_in(file: File, value: Any) -> list[Any]:
