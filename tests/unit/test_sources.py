@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from fairtune.data import load_splits
 from fairtune.data.formats import FORMATS, plain_text, stream
 from fairtune.data.rows import Faults
-from fairtune.data.sources import read_rows
+from fairtune.data.sources import Layout, read_rows
 from fairtune.errors import DataError
 from fairtune.study import Task
 from tests import tiny
@@ -96,7 +96,7 @@ def test_files_of_several_formats_are_not_mixed(tmp_path):
 
 def test_a_format_can_be_named(tmp_path):
     (tmp_path / "odd.data").write_bytes(WRITTEN["a.csv"])
-    assert found("odd.data", tmp_path, format_name="csv") == ROWS
+    assert found("odd.data", tmp_path, layout=Layout("csv")) == ROWS
     assert set(FORMATS) == set(Task.model_json_schema()["properties"]["format"]["anyOf"][0]["enum"])
 
 
@@ -152,7 +152,7 @@ LATIN = "niño".encode("latin-1")
         ("a.json", b'{"a": 1,\n "b": 2}', "found an object with a, b, expected a list of objects"),
         ("a.csv", b"prompt,completion\na,b\nc\n", r"line 3: found 1 fields, expected 2 \(prompt, completion\)"),
         ("a.csv", b"prompt,completion\na,b\nc,d,e\n", "line 3: found 3 fields, expected 2"),
-        ("a.csv", b'prompt,completion\n"a,b\nc,d\n', r"lines 2–3: found unexpected end of data"),
+        ("a.csv", b'prompt,completion\n"a,b\nc,d\n', "line 2: found unexpected end of data"),
         ("a.csv", b"prompt,completion\na," + LATIN + b"\n", "line 2: is not UTF-8"),
         ("a.csv", b"a,b,a\n1,2,3\n", "names 'a' twice"),
         ("a.tsv", b"source\ttarget\na\tb\tc\n", "line 2: found 3 fields, expected 2"),

@@ -9,7 +9,7 @@ from fairtune.data.formats import FORMATS
 from fairtune.data.items import Items
 from fairtune.data.leaks import CHECK_VERSION, LeakPair, Leaks, check_leaks, kept, overlap
 from fairtune.data.shapes import SHAPES, Reading, recognise, to_examples
-from fairtune.data.sources import Row, read_rows
+from fairtune.data.sources import Layout, Row, read_rows, without_header
 from fairtune.data.task_data import BadRows, Splits, is_taken, load_held_out, load_splits
 from fairtune.data.windows import windows
 
@@ -23,6 +23,7 @@ __all__ = [
     "Example",
     "Examples",
     "Items",
+    "Layout",
     "LeakPair",
     "Leaks",
     "Message",
@@ -53,4 +54,5 @@ __all__ = [
     "to_examples",
     "updates",
     "windows",
+    "without_header",
 ]

@@ -11,7 +11,7 @@ from fairtune.data.corpus import Examples
 from fairtune.data.examples import Example
 from fairtune.data.leaks import kept
 from fairtune.data.shapes import Reading, label_names, read_examples
-from fairtune.data.sources import Faults, read_rows
+from fairtune.data.sources import Faults, Layout, read_rows
 from fairtune.data.split import at_most, take
 from fairtune.errors import DataError
 from fairtune.study import Task
@@ -106,6 +106,8 @@ class _Reader:
         self._task, self._root = task, root
         self.name = task.name
         self.bad_rows = BadRows()
+        used = {*task.columns.values(), *([task.group] if task.group else [])}
+        self._layout = Layout(task.format, task.header, frozenset(used))
         self.reading = Reading(task.shape, task.prompt, task.columns, (), task.group)
         self.reading = replace(self.reading, labels=self._labels())
 
@@ -123,18 +125,18 @@ class _Reader:
         return found
 
     def _read(self, place: str, faults: Faults) -> Iterator[Example]:
-        return read_examples(read_rows(place, self._root, faults, self._task.format), self.reading, faults)
+        return read_examples(read_rows(place, self._root, faults, self._layout), self.reading, faults)
 
     def _labels(self) -> tuple[str, ...]:
         """As the task tells them, in a list or a file with a line each; else all that the training rows have."""
         given = self._task.labels
         if given is None:
             faults = Faults("skip")  # told when the rows are read as examples
-            return label_names(read_rows(self._task.train, self._root, faults, self._task.format), self.reading)
+            return label_names(read_rows(self._task.train, self._root, faults, self._layout), self.reading)
         if not isinstance(given, str):
             return given
-        rows = list(read_rows(given, self._root, format_name="text"))
-        found = tuple(line.strip() for row in rows for line in row.columns["text"].splitlines() if line.strip())
+        rows = list(read_rows(given, self._root, layout=Layout("text")))
+        found = tuple(line.strip() for row in rows for line in row.columns["text"].split("\n") if line.strip())
         if len(set(found)) < len(found):
             raise DataError(f"{given}: a label stands there twice")
         return found

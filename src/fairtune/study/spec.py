@@ -151,6 +151,9 @@ class Task(Strict):
     format: Literal["jsonl", "json", "csv", "tsv", "parquet", "text"] | None = Field(
         default=None, description="how files hold rows; recognised by suffix and first bytes if absent"
     )
+    header: bool | None = Field(
+        default=None, description="whether the first line of a csv or tsv names its columns; recognised if absent"
+    )
     shape: Literal["messages", "orca", "alpaca", "pairs", "prompt_completion", "labels", "text"] | None = Field(
         default=None, description="how rows are read; recognised from the first row if absent"
     )

@@ -2,95 +2,126 @@
 
 from __future__ import annotations
 
-import csv
-import functools
+import itertools
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from fairtune.data.formats.stream import MAX_LINE, File, lines
+from fairtune.data.formats.header import names_of
+from fairtune.data.formats.layout import ANY, Layout
+from fairtune.data.formats.records import Dialect, Line, Lines, Record, Records
+from fairtune.data.formats.stream import File, lines
 from fairtune.data.rows import Faults, Row
-from fairtune.errors import DataError
 
-# What the columns of a file with two columns and no names of its own are called.
-PAIR = ("source", "target")
 _DELIMITERS = ",;\t|"
-_SAMPLE = 20
+_SAMPLE = 50
+# Excel's own way to say the delimiter, before the header.
+_SAID = re.compile(r'"?sep=(.)"?;*\s*', re.IGNORECASE)
+_MOST_LINES = 0.8
 
 
-def comma_rows(file: File, faults: Faults) -> Iterator[Row]:
-    """Rows of fields between commas (or semicolons, tabs, bars: what the first line has most of), quoted or not.
-
-    Raises:
-        DataError: two columns of one name.
-    """
-    return _rows(file, faults, _delimiter(file), quoted=True)
-
-
-def tab_rows(file: File, faults: Faults) -> Iterator[Row]:
-    """Rows of fields between tabs. A quotation mark is a character like others, unless lines differ without quoting.
+def comma_rows(file: File, faults: Faults, layout: Layout = ANY) -> Iterator[Row]:
+    """Rows of fields between commas (or semicolons, tabs, bars: what the lines agree on), quoted or not.
 
     Raises:
         DataError: two columns of one name.
     """
-    return _rows(file, faults, "\t", quoted=not is_tabbed(file.head().decode("utf-8", errors="replace")))
+    return _rows(file, faults, layout, "csv")
 
 
-def is_tabbed(text: str) -> bool:
-    """Whether every line of a file's beginning has the same number of tabs, at least one."""
-    found = [line for line in text.split("\n")[:_SAMPLE] if line.strip()]
-    counts = {line.count("\t") for line in (found[:-1] if len(text) >= 2**16 else found)}
-    return len(counts) == 1 and min(counts) > 0
+def tab_rows(file: File, faults: Faults, layout: Layout = ANY) -> Iterator[Row]:
+    """Rows of fields between tabs. A quotation mark is a character like others, unless more lines fit with quoting.
+
+    Raises:
+        DataError: two columns of one name.
+    """
+    return _rows(file, faults, layout, "tsv")
 
 
-def _delimiter(file: File) -> str:
-    first = file.head().decode("utf-8", errors="replace").split("\n", 1)[0]
-    return max(_DELIMITERS, key=lambda mark: (len(_cells(first, mark)), -_DELIMITERS.index(mark)))
+def has_header(file: File, kind: str, layout: Layout) -> bool:
+    """Whether the first record of a file that holds ``csv`` or ``tsv`` names its columns; recognised or said.
+
+    Raises:
+        DataError: two columns of one name, or the file cannot be read.
+    """
+    for record in _records(file, Faults("skip"), kind):
+        if _is_there(record) and not record.fault:
+            return names_of(record.cells, layout, kind == "csv", file.name)[1]
+    return False
 
 
-def _cells(line: str, delimiter: str) -> list[str]:
-    return next(csv.reader([line], delimiter=delimiter), [])
+def is_tabbed(found: list[str]) -> bool:
+    """Whether at least two lines, and four in five, have the same number of tabs, none before the first word."""
+    counts = Counter(0 if line.startswith("\t") else line.count("\t") for line in found if line.strip())
+    times = max((times for tabs, times in counts.items() if tabs), default=0)
+    return times > 1 and times >= _MOST_LINES * counts.total()
 
 
-class _Text:
-    """Lines as text, and how many were handed out: a field in quotes may span several."""
-
-    def __init__(self, file: File, faults: Faults) -> None:
-        self._lines = lines(file, faults)
-        self.number = 0
-
-    def __iter__(self) -> _Text:
-        return self
-
-    def __next__(self) -> str:
-        self.number, raw = next(self._lines)
-        # A wrong byte is told with its row, once it is known which row that is.
-        return raw.decode("utf-8", errors="surrogateescape")
+def _commas(file: File) -> Dialect:
+    found = [line for line in file.head_lines() if line.strip()]
+    said = _SAID.fullmatch(found[0]) if found else None
+    if said:
+        return Dialect(said[1], quoted=True)
+    return Dialect(max(_DELIMITERS, key=lambda mark: _agreement(found, mark)), quoted=True)
 
 
-def _rows(file: File, faults: Faults, delimiter: str, quoted: bool) -> Iterator[Row]:
-    csv.field_size_limit(MAX_LINE)
-    text = _Text(file, faults)
-    records = csv.reader(
-        text, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, strict=True
-    )
+def _agreement(found: list[str], delimiter: str) -> tuple[float, int, int]:
+    """How many of the first records have the same number of fields, more than one; how many; an earlier mark."""
+    records = Records(Lines(Line(*line) for line in enumerate(found)), Dialect(delimiter, quoted=True))
+    counts = Counter(len(record.cells) for record in itertools.islice(records, _SAMPLE))
+    width, times = max(((w, times) for w, times in counts.items() if w > 1), key=lambda pair: pair[1], default=(0, 0))
+    return times / max(1, counts.total()), width, -_DELIMITERS.index(delimiter)
+
+
+def _tabs(file: File) -> Dialect:
+    found = [line for line in file.head_lines() if line.strip()]
+    plain, quoted = Dialect("\t", quoted=False), Dialect("\t", quoted=True)
+    return quoted if _fitting(found, quoted) > _fitting(found, plain) else plain
+
+
+def _fitting(found: list[str], dialect: Dialect) -> int:
+    """Lines that are part of a record with as many fields as most lines with a tab have."""
+    tabs = Counter(line.count("\t") for line in found if "\t" in line)
+    width = max(tabs, key=lambda count: tabs[count], default=0) + 1
+    records = Records(Lines(Line(*line) for line in enumerate(found)), dialect, width)
+    return sum(record.last - record.first + 1 for record in records if len(record.cells) == width)
+
+
+_DIALECTS: dict[str, Callable[[File], Dialect]] = {"csv": _commas, "tsv": _tabs}
+
+
+def _rows(file: File, faults: Faults, layout: Layout, kind: str) -> Iterator[Row]:
     names: tuple[str, ...] | None = None
-    while True:
-        start = text.number + 1
-        try:
-            cells = next(records)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            faults.add(_where(file, start, text.number), f"found {error}, expected {_expected(names)}")
-            continue
-        where = _where(file, start, text.number)
-        if not any(cell.strip() for cell in cells):
+    records = _records(file, faults, kind)
+    for record in filter(_is_there, records):
+        where = f"{file.name}, line {record.first}"
+        if record.last > record.first:
+            where = f"{file.name}, lines {record.first}–{record.last}"
+        if record.fault:
+            faults.add(where, f"found {record.fault}, expected {_expected(names)}")
             continue
         if names is None:
-            names, is_header = _names(file, cells)
+            names, is_header = names_of(record.cells, layout, kind == "csv", file.name)
+            records.width = len(names)
             if is_header:
                 continue
-        yield from _row(names, cells, where, faults)
+        yield from _row(names, record.cells, where, faults)
+
+
+def _records(file: File, faults: Faults, kind: str) -> Records:
+    """Records, without Excel's ``sep=``."""
+    dialect = _DIALECTS[kind](file)
+    # A wrong byte is told with its row, once it is known which row that is.
+    read = Lines(Line(number, raw.decode("utf-8", errors="surrogateescape")) for number, raw in lines(file, faults))
+    first = next((line for line in read if line.text.strip()), None)
+    if first is not None and not (dialect.quoted and _SAID.fullmatch(first.text)):
+        read.back([first])
+    return Records(read, dialect)
+
+
+def _is_there(record: Record) -> bool:
+    """Whether it is no blank line, nor fields without anything in them."""
+    return bool(record.fault) or any(cell.strip() for cell in record.cells)
 
 
 def _row(names: tuple[str, ...], cells: list[str], where: str, faults: Faults) -> Iterator[Row]:
@@ -102,39 +133,5 @@ def _row(names: tuple[str, ...], cells: list[str], where: str, faults: Faults) -
         yield Row(dict(zip(names, cells, strict=True)), where)
 
 
-def _where(file: File, start: int, end: int) -> str:
-    return f"{file.name}, line {start}" if end <= start else f"{file.name}, lines {start}–{end}"
-
-
 def _expected(names: tuple[str, ...] | None) -> str:
     return "named columns" if names is None else f"{len(names)} ({', '.join(names)})"
-
-
-def _names(file: File, cells: list[str]) -> tuple[tuple[str, ...], bool]:
-    """The columns' names, and whether the first line told them. Two columns of prose are a pair without names."""
-    if len(cells) == 2 and not all(_is_name(cell) for cell in cells):
-        return PAIR, False
-    names = tuple(cell.strip() or f"column {place}" for place, cell in enumerate(cells, start=1))
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise DataError(f"{file.name}: the first line names '{twice[0]}' twice; columns need names of their own")
-    return names, True
-
-
-def _is_name(cell: str) -> bool:
-    word = cell.strip().casefold()
-    return word in _languages() or word in _WORDS or (word.isascii() and len(word) in (2, 3) and cell.strip().islower())
-
-
-# Of columns in common use. "Go." beside "Ve." is a row; "question" beside "answer" names two columns.
-_WORDS = frozenset(
-    {"prompt", "completion", "question", "answer", "query", "response", "instruction", "input", "output", "source"}
-    | {"target", "text", "sentence", "label", "labels", "class", "category", "title", "content", "document", "summary"}
-)
-
-
-@functools.cache
-def _languages() -> frozenset[str]:
-    from babel import Locale
-
-    return frozenset(str(name).casefold() for name in Locale("en").languages.values())

@@ -1,19 +1,22 @@
-"""JSON: a list of objects, by itself or as the one such list in an object. Read whole."""
+"""JSON: a list of objects, by itself or as the one such list in an object; or objects one after another. Read whole."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
+from fairtune.data.formats.layout import ANY, Layout
 from fairtune.data.formats.stream import File
 from fairtune.data.rows import Faults, Row
 from fairtune.errors import DataError
 
+_SPACE = re.compile(r"\s*")
 _EXPECTED = "expected a list of objects with named columns"
 
 
-def rows(file: File, faults: Faults) -> Iterator[Row]:
+def rows(file: File, faults: Faults, layout: Layout = ANY) -> Iterator[Row]:
     """A row an object of the list.
 
     Raises:
@@ -38,7 +41,8 @@ def _read(file: File) -> Any:
     if not raw.strip():
         return []
     try:
-        return json.loads(raw.decode("utf-8-sig"))
+        values = list(_values(raw.decode("utf-8-sig")))
+        return values[0] if len(values) == 1 else values
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise DataError(
@@ -50,6 +54,21 @@ def _read(file: File) -> Any:
         ) from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{file.name}: not JSON that can be read ({error}), {_EXPECTED}") from None
+
+
+def _values(text: str) -> Iterator[Any]:
+    """Usually one; programs that print JSON for people write object after object."""
+    decoder = json.JSONDecoder()
+    place = _after_space(text, 0)
+    while place < len(text):
+        value, place = decoder.raw_decode(text, place)
+        yield value
+        place = _after_space(text, place)
+
+
+def _after_space(text: str, place: int) -> int:
+    found = _SPACE.match(text, place)
+    return found.end() if found else place
 
 
 def _list_in(file: File, value: Any) -> list[Any]:

@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from typing import IO
 
+from fairtune.data.formats.layout import ANY, Layout
 from fairtune.data.formats.stream import File
 from fairtune.data.rows import Faults, Row
 from fairtune.errors import DataError
@@ -14,7 +15,7 @@ MAGIC = b"PAR1"
 _BATCH = 1_000
 
 
-def rows(file: File, faults: Faults) -> Iterator[Row]:
+def rows(file: File, faults: Faults, layout: Layout = ANY) -> Iterator[Row]:
     """A row a row.
 
     Raises:

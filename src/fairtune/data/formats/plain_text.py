@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fairtune.data.formats.layout import ANY, Layout
 from fairtune.data.formats.stream import BOM, File, not_utf8
 from fairtune.data.rows import Faults, Row
 
@@ -13,7 +14,7 @@ WHOLE = 4 * 2**20
 PIECE = 2**18
 
 
-def rows(file: File, faults: Faults) -> Iterator[Row]:
+def rows(file: File, faults: Faults, layout: Layout = ANY) -> Iterator[Row]:
     """Rows ``{text}``, white space kept as it is; nothing but white space is no row."""
     for place, (line, raw) in enumerate(_pieces(file)):
         where = file.name if place == 0 else f"{file.name}, line {line}"
@@ -33,7 +34,7 @@ def rows(file: File, faults: Faults) -> Iterator[Row]:
 def _pieces(file: File) -> Iterator[tuple[int, bytes]]:
     """The number of its first line, and its bytes."""
     line = 1
-    with file.open() as stream:
+    with file.open_text() as stream:
         held = stream.read(WHOLE + 1).removeprefix(BOM)
         is_whole = len(held) <= WHOLE
         while held:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import zipfile
 import zlib
@@ -59,6 +60,47 @@ class File:
                 raise DataError(f"{self.name}: is {encoding}, expected UTF-8; convert it, for example with iconv")
         return first.removeprefix(BOM)
 
+    def head_lines(self, size: int = 2**16) -> list[str]:
+        """The lines of its first bytes as text, without their ends; of a longer file not the last, which is cut.
+
+        Raises:
+            DataError: as of :meth:`head`.
+        """
+        raw = self.head(size)
+        found = (raw.replace(b"\r", b"\n") if _is_old_mac(raw) else raw).decode("utf-8", errors="replace").split("\n")
+        return [line.removesuffix("\r") for line in (found[:-1] if len(raw) > size - 4 and len(found) > 1 else found)]
+
+    @contextmanager
+    def open_text(self) -> Iterator[IO[bytes]]:
+        """Its bytes, unpacked, with lines that end as others' do where they end in a carriage return alone.
+
+        Raises:
+            DataError: it cannot be read or unpacked.
+        """
+        is_old_mac = _is_old_mac(self.head())
+        with self.open() as stream:
+            yield io.BufferedReader(_NewLines(stream)) if is_old_mac else stream
+
+
+def _is_old_mac(head: bytes) -> bool:
+    """Ends of lines as in Excel for the Macintosh of before 2001, and in a format it still offers."""
+    return b"\r" in head and b"\n" not in head
+
+
+class _NewLines(io.RawIOBase):
+    """A new line for every carriage return."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        raw = self._stream.read(len(buffer)).replace(b"\r", b"\n")
+        buffer[: len(raw)] = raw
+        return len(raw)
+
 
 def files_in(path: Path) -> list[File]:
     """The file itself, or what an archive holds. Names that begin with a dot or underscore are not data.
@@ -100,7 +142,7 @@ def _member(path: Path, name: str) -> File:
 
 def lines(file: File, faults: Faults, limit: int = MAX_LINE) -> Iterator[tuple[int, bytes]]:
     """Numbered lines with their ends. One that is longer than ``limit`` bytes is a fault, and is left out."""
-    with file.open() as stream:
+    with file.open_text() as stream:
         number = 0
         while raw := stream.readline(limit + 1):
             number += 1

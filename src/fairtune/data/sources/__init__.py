@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from fairtune.data.formats import ANY, Layout
 from fairtune.data.rows import Faults, OnBadRows, Row
 from fairtune.data.sources import cldr, files, hub
 from fairtune.errors import DataError
@@ -17,29 +18,38 @@ class Source(Protocol):
     def claims(self, place: str, root: Path) -> bool:
         """Whether the text names a place of this kind."""
 
-    def read(self, place: str, root: Path, faults: Faults, format_name: str | None) -> Iterator[Row]:
+    def read(self, place: str, root: Path, faults: Faults, layout: Layout) -> Iterator[Row]:
         """Rows one after another; relative paths start from ``root``. What cannot be read is added to ``faults``."""
 
 
 SOURCES: tuple[Source, ...] = (cldr, hub, files)
 
 
-def read_rows(place: str, root: Path, faults: Faults | None = None, format_name: str | None = None) -> Iterator[Row]:
+def read_rows(place: str, root: Path, faults: Faults | None = None, layout: Layout = ANY) -> Iterator[Row]:
     """Rows from whichever source claims the place.
 
     Args:
         faults: takes what cannot be read, and is then to be settled by the caller; without it nothing may be bad.
-        format_name: a name out of :data:`fairtune.data.formats.FORMATS`; recognised if absent.
+        layout: what is known of how files hold rows; the rest is recognised.
 
     Raises:
         DataError: no source claims the place, it is not there, or rows cannot be read.
     """
     noted = faults or Faults()
-    for row in _source(place, root).read(place, root, noted, format_name):
+    for row in _source(place, root).read(place, root, noted, layout):
         noted.used += faults is None
         yield row
     if faults is None:
         noted.settle(place)
+
+
+def without_header(place: str, root: Path, layout: Layout = ANY) -> tuple[str, ...]:
+    """Names of the tables in a place whose first line was found to be a row; none where a place is no table.
+
+    Raises:
+        DataError: as of :func:`read_rows`.
+    """
+    return files.without_header(place, root, layout) if _source(place, root) is files else ()
 
 
 def _source(place: str, root: Path) -> Source:
@@ -52,4 +62,4 @@ def _source(place: str, root: Path) -> Source:
     )
 
 
-__all__ = ["SOURCES", "Faults", "OnBadRows", "Row", "Source", "read_rows"]
+__all__ = ["SOURCES", "Faults", "Layout", "OnBadRows", "Row", "Source", "read_rows", "without_header"]

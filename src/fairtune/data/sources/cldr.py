@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairtune.data.examples import folded
+from fairtune.data.formats import Layout
 from fairtune.data.rows import Faults, Row
 from fairtune.errors import DataError
 
@@ -31,7 +32,7 @@ def claims(place: str, root: Path) -> bool:
     return place.startswith(PREFIX)
 
 
-def read(place: str, root: Path, faults: Faults, format_name: str | None) -> Iterator[Row]:
+def read(place: str, root: Path, faults: Faults, layout: Layout) -> Iterator[Row]:
     """Rows ``{prompt, completion, kind}``, sorted by prompt; no prompt twice, not even in another case.
 
     Raises:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fairtune.data.formats import Layout
 from fairtune.data.rows import Faults, Row
 from fairtune.errors import DataError
 
@@ -39,7 +40,7 @@ def claims(place: str, root: Path) -> bool:
     return bool(_ID.fullmatch(place)) and not _SUFFIX.search(place) and not (root / place).exists()
 
 
-def read(place: str, root: Path, faults: Faults, format_name: str | None) -> Iterator[Row]:
+def read(place: str, root: Path, faults: Faults, layout: Layout) -> Iterator[Row]:
     """Rows of one split, ``train`` unless another is named.
 
     Raises:
