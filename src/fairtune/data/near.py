@@ -37,7 +37,7 @@ MOST = 5_000_000
 _BLOCK = 1024
 _CANDIDATES = 200_000
 # Runs of words that are kept between two passes, of twelve bytes each.
-_REMEMBERED = 20_000_000
+_REMEMBERED = 8_000_000
 _KNOWN_WORDS = 1_000_000
 _FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)
 
@@ -64,6 +64,11 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.first)
 
+    @classmethod
+    def none(cls) -> Pairs:
+        """No pair."""
+        return cls(_NO_INTS, _NO_INTS, np.zeros(0), np.zeros(0, bool))
+
 
 def template_above(texts: int) -> int:
     """In how many of so many texts a run of words may stand and still be a text's own.
@@ -78,7 +83,7 @@ class NearIndex:
     """Different texts of :func:`~fairtune.data.words.normalised` words, ready to be compared with others."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        self._words = _Words()
+        self._words = WordHashes()
         hashed, owners = _in_blocks(texts, self._words)
         self._runs, columns = np.unique(hashed, return_inverse=True)
         self._sets = _matrix(owners, columns, (len(texts), len(self._runs)))
@@ -145,7 +150,7 @@ class NearIndex:
 # --- runs of words -------------------------------------------------------------------------------------------------
 
 
-class _Words(dict[str, int]):
+class WordHashes(dict[str, int]):
     """64 bits for every word, the same on every machine. What it remembers is bounded."""
 
     def __missing__(self, word: str) -> int:
@@ -156,9 +161,9 @@ class _Words(dict[str, int]):
         return found
 
 
-def shingles(texts: Sequence[str], words: _Words | None = None) -> tuple[Hashes, Ints]:
+def shingles(texts: Sequence[str], words: WordHashes | None = None) -> tuple[Hashes, Ints]:
     """64 bits for every run of three words, and the text that each is of. A text of fewer words is one run."""
-    known = _Words() if words is None else words
+    known = WordHashes() if words is None else words
     numbers: list[int] = []
     lengths: list[int] = []
     for text in texts:
@@ -170,16 +175,16 @@ def shingles(texts: Sequence[str], words: _Words | None = None) -> tuple[Hashes,
     padded = length + WORDS - 1
     counts = np.maximum(1, length - WORDS + 1)
     places = ranges(np.cumsum(padded) - padded, counts)
-    return _mixed(np.array(numbers, dtype=np.uint64))[places], np.repeat(np.arange(len(texts)), counts)
+    return mixed(np.array(numbers, dtype=np.uint64), _FACTORS)[places], np.repeat(np.arange(len(texts)), counts)
 
 
-def _mixed(words: Hashes) -> Hashes:
-    """A number for every run that begins at a word; multiplying by odd factors loses none of the 64 bits."""
-    size = max(0, len(words) - WORDS + 1)
-    mixed = np.zeros(size, dtype=np.uint64)
-    for offset, factor in enumerate(_FACTORS[:WORDS]):
-        mixed += words[offset : offset + size] * np.uint64(factor)
-    return mixed
+def mixed(words: Hashes, factors: Sequence[int]) -> Hashes:
+    """A number for every run of as many words as factors; multiplying by odd ones loses none of the 64 bits."""
+    size = max(0, len(words) - len(factors) + 1)
+    found = np.zeros(size, dtype=np.uint64)
+    for offset, factor in enumerate(factors):
+        found += words[offset : offset + size] * np.uint64(factor)
+    return found
 
 
 def ranges(begins: Ints, counts: Ints) -> Ints:
@@ -187,7 +192,7 @@ def ranges(begins: Ints, counts: Ints) -> Ints:
     return np.repeat(begins - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
 
 
-def _in_blocks(texts: Sequence[str], words: _Words) -> tuple[Hashes, Ints]:
+def _in_blocks(texts: Sequence[str], words: WordHashes) -> tuple[Hashes, Ints]:
     found = [shingles(texts[start : start + _BLOCK], words) for start in _starts(len(texts))]
     hashed = np.concatenate([np.zeros(0, np.uint64), *(block for block, _ in found)])
     owners = [owner + start for start, (_, owner) in zip(_starts(len(texts)), found, strict=True)]
@@ -263,7 +268,7 @@ def _most(part: Ints, of: Ints) -> npt.NDArray[np.bool_]:
 
 def _joined(found: Iterator[Pairs]) -> Pairs:
     """In order of the first text, then of the second."""
-    every = [Pairs(_NO_INTS, _NO_INTS, np.zeros(0), np.zeros(0, bool))]
+    every = [Pairs.none()]
     count = 0
     for pairs in found:
         every.append(pairs)
