@@ -14,7 +14,7 @@ TOO_MANY = f"more than {MOST:,} pairs of rows are nearly the same"
 # Near rows of one part are looked for in memory: ten million words take a minute and a gigabyte.
 _WITHIN_WORDS = 10_000_000
 # Words of held-out questions that are indexed at a time, and words that are read to look for them.
-_INDEXED, _SOUGHT_IN = 4_000_000, 400_000_000
+_INDEXED, _SOUGHT_IN = 2_000_000, 200_000_000
 
 
 @dataclass(frozen=True)
