@@ -79,6 +79,7 @@ def child(data: Path, tokenizer_folder: Path, limit: int, batches: int) -> None:
     watch = Watch()
     watch.start()
     from fairtune.data import cut_to, load_splits, updates
+    from fairtune.execute.leaks import find_leaks
     from fairtune.execute.tokens import TokenStore
     from fairtune.models.load import load_tokenizer
     from fairtune.study import Task
@@ -86,9 +87,17 @@ def child(data: Path, tokenizer_folder: Path, limit: int, batches: int) -> None:
     tokenizer = load_tokenizer(tokenizer_folder, False)
     _tell("after imports", _status()["VmData"])
     started = time.perf_counter()
-    splits = load_splits(Task(name="large", train=str(data), validation=200, test=200), Path())
+    task = Task(name="large", train=str(data))
+    splits = load_splits(task, Path())
     sizes = ", ".join(f"{name} {len(part):,}" for name, part in splits.parts.items())
     print(f"{sizes}, left out {splits.left_out:,}; read and split in {time.perf_counter() - started:.0f} s")
+    _tell("largest VmData so far", watch.peaks["VmData"])
+    started = time.perf_counter()
+    found = find_leaks(task, splits, splits.fingerprint())
+    print(f"leaks looked for in {time.perf_counter() - started:.0f} s; {found.duplicates:,} duplicates")
+    for overlap in found.overlaps:
+        pairs = f"{overlap.pairs:,} pairs" if overlap.pairs is not None else f"not counted: {overlap.reason}"
+        print(f"  {' and '.join(overlap.between)}, {overlap.kind}: {pairs}")
     _tell("largest VmData so far", watch.peaks["VmData"])
     started = time.perf_counter()
     stored = TokenStore(tokenizer).get(splits.train)

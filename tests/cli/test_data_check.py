@@ -87,3 +87,11 @@ def test_a_wrong_request_ends_with_2(folder, arguments, words):
 def test_the_shipped_task_is_clean(tmp_path):
     code, document = checked(tmp_path, "cldr-spanish")
     assert (code, document["overlaps"], document["duplicates"], document["left_out"]) == (0, [], 0, 0)
+
+
+def test_what_was_not_looked_for_is_told_with_its_reason(folder, monkeypatch):
+    monkeypatch.setattr("fairtune.data.leak_matches._SOUGHT_IN", 100)
+    monkeypatch.setenv("FAIRTUNE_CACHE", str(folder / "cache"))
+    result = inside("data", "check", "clean.yaml", cwd=folder)
+    assert "train and test, near: not counted, since near rows are looked for" in result.stdout
+    assert "As far as was looked, no test item" in result.stdout

@@ -234,6 +234,71 @@ def test_more_near_pairs_than_anybody_looks_at_are_not_counted(monkeypatch):
         kept(rows[:2], rows[2:])
 
 
+def sides(seed=0):
+    """Training rows, and held-out rows of which every other one is a copy with a word more."""
+    texts = questions(40, seed)
+    held_out = [
+        f"{text} more" if place % 2 else other
+        for place, (text, other) in enumerate(zip(texts, questions(40, 7), strict=True))
+    ]
+    return pairs_of(*((text, "a") for text in texts)), pairs_of(*((text, "a") for text in held_out))
+
+
+def test_held_out_rows_in_blocks_give_what_they_give_at_once(monkeypatch):
+    train, held_out = sides()
+    whole = check_leaks(parts(train, held_out))
+    assert counts(whole, "train", "test") == {"near": (20, 20)}
+    monkeypatch.setattr("fairtune.data.leak_matches._INDEXED", 60)
+    assert check_leaks(parts(train, held_out)) == whole
+
+
+def test_texts_come_in_blocks_of_so_many_words_and_none_is_lost():
+    texts = LeakPart.of("test", pairs_of(*((text, "a") for text in questions(10)))).questions
+    blocks = list(texts.blocks(60))
+    assert [(start, len(block)) for start, block in blocks] == [(0, 3), (3, 3), (6, 3), (9, 1)]
+    assert [text for _, block in blocks for text in block] == list(texts)
+
+
+def test_beyond_the_bound_near_rows_are_not_counted_and_the_reason_says_why(monkeypatch):
+    monkeypatch.setattr("fairtune.data.leak_matches._SOUGHT_IN", 1_000)
+    train, held_out = sides()
+    found = check_leaks(parts([*train, held_out[0]], held_out))
+    exact, near = (overlap for overlap in found.overlaps if overlap.between == ("train", "test"))
+    assert (exact.kind, exact.pairs) == ("exact", 1)
+    assert (near.kind, near.pairs, near.ids) == ("near", None, ())
+    assert "at most 1,000 words" in near.reason
+    assert leakage_of(found, False).overlaps[-1].reason == near.reason
+
+
+def test_beyond_the_bound_rows_that_ask_the_same_are_still_left_out(monkeypatch):
+    train, held_out = sides()
+    same = pairs_of((train[0].question.upper(), "b"))
+    assert kept(train, same, held_out).sum() == 19
+    monkeypatch.setattr("fairtune.data.leak_matches._SOUGHT_IN", 1_000)
+    # What is remembered is asked for by the same rows.
+    assert kept(train, same, held_out[:-1]).sum() == 39
+
+
+def test_a_result_remembered_from_another_file_is_told_with_this_files_lines(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAIRTUNE_CACHE", str(tmp_path / "cache"))
+    told = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        task, splits, found = given(tmp_path / name, lambda rows: [rows[3], rows[5]], validation=4)
+        told.append(found)
+        if name == "one":
+            monkeypatch.setattr("fairtune.execute.leaks.check_leaks", lambda *_, **__: pytest.fail("checked again"))
+            rows = [line + "\n\n" for line in (tmp_path / name / "train.jsonl").read_text().splitlines()]
+    (tmp_path / "two" / "train.jsonl").write_text("".join(rows))
+    splits = load_splits(task, tmp_path / "two")
+    found = find_leaks(task, splits, splits.fingerprint())
+    lines = {example.id: example.where for example in [*splits.train, *splits.validation]}
+    assert found.examples
+    assert all(pair.where[0] == lines[pair.ids[0]] for pair in found.examples)
+    assert found.examples[0].where != told[0].examples[0].where
+    assert found.examples[0].texts == told[0].examples[0].texts
+
+
 # --- real data -----------------------------------------------------------------------------------------------------
 
 

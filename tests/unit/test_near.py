@@ -157,3 +157,13 @@ def test_marks_that_mean_something_stay(a, b):
 @given(st.text(max_size=60))
 def test_normalising_twice_is_normalising_once(text):
     assert normalised(normalised(text)) == normalised(text)
+
+
+def test_candidates_counted_out_a_few_at_a_time_give_the_same_pairs(monkeypatch):
+    draw = random.Random(5)
+    texts = list(dict.fromkeys(sentences(draw, 60)))
+    copies = [f"{text} more" for text in texts[:30]]
+    whole = found(NearIndex(copies).search(texts)), found(NearIndex([*texts, *copies]).within())
+    assert len(whole[0]) >= 20
+    monkeypatch.setattr("fairtune.data.near._CANDIDATES", 20)
+    assert (found(NearIndex(copies).search(texts)), found(NearIndex([*texts, *copies]).within())) == whole

@@ -7,7 +7,7 @@ from fairtune.data.encode import Encoded, encode_all, stop_tokens
 from fairtune.data.examples import Example, Message, digest, folded, leak_key, make_example
 from fairtune.data.formats import FORMATS
 from fairtune.data.items import Items
-from fairtune.data.leaks import CHECK_VERSION, LeakPair, Leaks, check_leaks, kept, overlap
+from fairtune.data.leaks import CHECK_VERSION, LeakPair, Leaks, check_leaks, kept, overlap, placed
 from fairtune.data.shapes import SHAPES, Reading, recognise, to_examples
 from fairtune.data.sources import Layout, Row, read_rows, without_header
 from fairtune.data.task_data import BadRows, Splits, is_taken, load_held_out, load_splits
@@ -47,6 +47,7 @@ __all__ = [
     "micro_batches",
     "only_last_answer",
     "overlap",
+    "placed",
     "read_rows",
     "recognise",
     "require_context",

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import itertools
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
 
@@ -21,7 +21,7 @@ from fairtune.data.words import normalised
 # pieces, each of which begins with the last words of the one before, so that what is sought is whole in one of them.
 _DOCUMENT, _OVERLAP = 4_000, 1_000
 # Words; each takes about seven bytes.
-_IN_MEMORY = 20_000_000
+_IN_MEMORY = 2_000_000
 
 
 class Texts(Sequence[str]):
@@ -54,6 +54,17 @@ class Texts(Sequence[str]):
             return [self[index] for index in range(*place.indices(len(self)))]
         return self._read(int(self.firsts[place]))[int(self._pieces[place])]
 
+    def blocks(self, words: int) -> Iterator[tuple[int, list[str]]]:
+        """Texts in order, about so many words at a time, and the place of the first of each block."""
+        block: list[str] = []
+        size = 0
+        for place, text in enumerate(self):
+            block.append(text)
+            size += text.count(" ") + 1
+            if size >= words or place + 1 == len(self):
+                yield place + 1 - len(block), block
+                block, size = [], 0
+
     def owners(self, texts: Ints) -> tuple[Ints, Ints]:
         """The rows of each text, one after another, and which of the asked ones each row is of."""
         sizes = self.sizes[texts]
@@ -65,7 +76,7 @@ class LeakPart:
     """A part's rows in order, and three hashes for each: arrays of ``(rows,)``.
 
     ``exact``: of every message; ``whole``: the same, normalised; ``question``: of what is asked, normalised.
-    ``words``: of all questions and answers.
+    ``words``: of all questions and answers; ``asked``: of the questions.
     """
 
     name: str
@@ -74,19 +85,21 @@ class LeakPart:
     whole: Hashes
     question: Hashes
     words: int
+    asked: int
 
     @classmethod
     def of(cls, name: str, rows: Sequence[Example]) -> LeakPart:
         """Reads every row once."""
         found = np.zeros((len(rows), 3), dtype=np.uint64)
-        words = 0
+        words = asked_words = 0
         for index, example in enumerate(rows):
             question = question_of(example)
             answer = "" if example.is_text else normalised(example.answer)
-            words += question.count(" ") + answer.count(" ")
+            asked_words += question.count(" ") + 1
+            words += question.count(" ") + answer.count(" ") + 2
             said = "\n".join(f"{message.role} {message.content}" for message in example.messages)
             found[index] = _hash(said), _hash(f"{question}\n{answer}"), _hash(question)
-        return cls(name, rows, found[:, 0], found[:, 1], found[:, 2], words)
+        return cls(name, rows, found[:, 0], found[:, 1], found[:, 2], words, asked_words)
 
     @classmethod
     def together(cls, parts: Sequence[LeakPart]) -> LeakPart:
@@ -96,8 +109,9 @@ class LeakPart:
         exact, whole, question = (
             np.concatenate([getattr(part, key) for part in parts]) for key in ("exact", "whole", "question")
         )
-        rows = _Chain([part.rows for part in parts])
-        return cls(parts[0].name, rows, exact, whole, question, sum(part.words for part in parts))
+        rows = Chain([part.rows for part in parts])
+        words, asked_words = sum(part.words for part in parts), sum(part.asked for part in parts)
+        return cls(parts[0].name, rows, exact, whole, question, words, asked_words)
 
     @property
     def repeated(self) -> int:
@@ -129,7 +143,7 @@ class LeakPart:
         return functools.lru_cache(maxsize=None if self.words < _IN_MEMORY else 1)(read)
 
 
-class _Chain(Sequence[Example]):
+class Chain(Sequence[Example]):
     """Rows of several parts, one after another."""
 
     def __init__(self, parts: Sequence[Sequence[Example]]) -> None:

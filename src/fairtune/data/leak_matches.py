@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from fairtune.data.examples import Example, folded, leak_key
 from fairtune.data.leak_keys import LeakPart
 from fairtune.data.near import MOST, Hashes, Ints, NearIndex, Pairs
 
 TOO_MANY = f"more than {MOST:,} pairs of rows are nearly the same"
-# A document rarely stands twice as a whole, its sentences do. Thirteen words in a row are what Brown et al. 2020
-# (appendix C) take for a sign that a text was seen. Text written without spaces is thus checked less sharply.
-_WORDS = 13
 # Near rows of one part are looked for in memory: ten million words take a minute and a gigabyte.
 _WITHIN_WORDS = 10_000_000
+# Words of held-out questions that are indexed at a time, and words that are read to look for them.
+_INDEXED, _SOUGHT_IN = 2_000_000, 200_000_000
 
 
 @dataclass(frozen=True)
@@ -38,16 +35,6 @@ class Matches:
     second: Ints
     examples: tuple[Match, ...]
     reason: str | None = None
-
-
-@dataclass(frozen=True)
-class Passage:
-    """Words of a held-out document that stand in a training document, ``train``; or a whole question."""
-
-    id: str
-    text: str
-    held_out: Example
-    train: Example
 
 
 def exact_between(first: LeakPart, second: LeakPart, told: int) -> Matches:
@@ -109,9 +96,7 @@ def near_rows(first: LeakPart, second: LeakPart) -> Pairs:
 
     ``second`` counts :attr:`LeakPart.questions`. Rows that ask the same are not among them.
     """
-    index = NearIndex(second.questions[:])
-    found = [_of_rows(index.search(first.questions), first, second, "questions")]
-    found.append(_of_rows(index.search(first.insides, whole=False), first, second, "insides"))
+    found = _searched(first, second)
     rows, texts, similarity, inside = (
         np.concatenate([getattr(pairs, side) for pairs in found])
         for side in ("first", "second", "similarity", "inside")
@@ -121,8 +106,32 @@ def near_rows(first: LeakPart, second: LeakPart) -> Pairs:
     rows, texts = rows[order], texts[order]
     new = np.ones(len(rows), dtype=bool)
     new[1:] = (rows[1:] != rows[:-1]) | (texts[1:] != texts[:-1])
-    complete = all(pairs.complete for pairs in found)
+    complete = all(pairs.complete for pairs in found) and len(order) <= MOST
     return Pairs(rows[new], texts[new], similarity[order][new], inside[order][new], complete)
+
+
+def too_large(first: LeakPart, second: LeakPart) -> str | None:
+    """Why near rows of these two are not looked for, if they are not: training is read once for every block."""
+    read = -(-second.asked // _INDEXED) * first.words
+    if read <= _SOUGHT_IN:
+        return None
+    return (
+        f"near rows are looked for while that takes reading at most {_SOUGHT_IN:,} words, once for every "
+        f"{_INDEXED:,} words of held-out questions; here it would take {read:,}"
+    )
+
+
+def _searched(first: LeakPart, second: LeakPart) -> list[Pairs]:
+    """By blocks of the second part, whose index lies in memory. What is a template is seen from each block."""
+    found = [Pairs.none()]
+    for start, texts in second.questions.blocks(_INDEXED):
+        index = NearIndex(texts)
+        for kind in ("questions", "insides"):
+            pairs = index.search(getattr(first, kind), whole=kind == "questions")
+            found.append(_of_rows(replace(pairs, first=pairs.first + start), first, second, kind))
+        if sum(map(len, found)) > MOST:
+            break
+    return found
 
 
 def _of_rows(pairs: Pairs, first: LeakPart, second: LeakPart, kind: str) -> Pairs:
@@ -134,14 +143,17 @@ def _of_rows(pairs: Pairs, first: LeakPart, second: LeakPart, kind: str) -> Pair
     return Pairs(rows[other], held[other], pairs.similarity[which][other], pairs.inside[which][other], pairs.complete)
 
 
-def near_between(first: LeakPart, second: LeakPart, told: int, without: Collection[int] = ()) -> Matches:
+def near_between(first: LeakPart, second: LeakPart, told: int, without: Ints) -> Matches:
     """Rows of the second part whose question is nearly asked in the first, or stands inside a row of it.
 
     ``without``: rows that are told otherwise.
     """
+    reason = too_large(first, second)
+    if reason:
+        return Matches(None, np.zeros(0, np.int64), (), reason)
     near = near_rows(first, second)
     rows, which = second.questions.owners(near.second)
-    others = ~np.isin(rows, list(without))
+    others = ~np.isin(rows, without)
     rows, which = rows[others], which[others]
     best = np.lexsort((near.first[which], -near.similarity[which]))
     _, once = np.unique(rows[best], return_index=True)
@@ -170,29 +182,3 @@ def near_within(part: LeakPart, told: int) -> Matches:
     examples = tuple(Match(first, second, like) for (first, second), like in zip(places.tolist(), alike, strict=True))
     pairs = int((sizes[near.first] * sizes[near.second]).sum())
     return Matches(pairs if near.complete else None, rows, examples, None if near.complete else TOO_MANY)
-
-
-# --- documents -----------------------------------------------------------------------------------------------------
-
-
-def has_passages(example: Example) -> bool:
-    """A document that is long enough to be looked at in passages."""
-    return example.is_text and len(folded(example.answer).split(" ")) >= _WORDS
-
-
-def passages(train: Iterable[Example], held_out: Iterable[Example]) -> list[Passage]:
-    """Questions that are asked in training too, folded; of documents, pieces of 13 words that stand there anywhere."""
-    asked = [(name, key, example) for example in held_out for name, key in _pieces(example, _WORDS)]
-    # Only what is sought is kept: a training text has 13 times as many places to begin.
-    wanted = {key for _, key, _ in asked}
-    found = {key: example for example in train for _, key in _pieces(example, 1) if key in wanted}
-    return [Passage(name, key, example, found[key]) for name, key, example in asked if key in found]
-
-
-def _pieces(example: Example, step: int) -> Iterator[tuple[str, str]]:
-    if not example.is_text:
-        yield example.id, leak_key(example)
-        return
-    words = folded(example.answer).split(" ")
-    for start in range(0, len(words) - _WORDS + 1, step):
-        yield f"{example.id}@{start}", " ".join(words[start : start + _WORDS])

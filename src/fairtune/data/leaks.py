@@ -5,36 +5,35 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from fairtune.cache import recall, remember
-from fairtune.data.examples import Example, asked
-from fairtune.data.leak_keys import LeakPart
+from fairtune.data.examples import Example, asked, leak_key
+from fairtune.data.leak_keys import Chain, LeakPart
 from fairtune.data.leak_matches import (
     TOO_MANY,
     Match,
     Matches,
-    Passage,
     exact_between,
     exact_within,
-    has_passages,
     near_between,
     near_rows,
     near_within,
     normalised_between,
     normalised_within,
-    passages,
+    too_large,
 )
+from fairtune.data.passages import Passages, has_passages, passages
 from fairtune.errors import DataError
 
 Kind = Literal["exact", "normalised", "near"]
 KINDS: tuple[Kind, ...] = ("exact", "normalised", "near")
 # Results of another version are not read again.
-CHECK_VERSION = 1
+CHECK_VERSION = 2
 
 _TOLD, _EXCERPT = 10, 400
 
@@ -44,7 +43,8 @@ class LeakPair:
     """Two rows that ask the same, for people to look at: one of each part, places and beginnings of what is asked.
 
     ``similarity``: Jaccard's over runs of three words; where ``inside``, the share of the second row's question that
-    stands in the first row.
+    stands in the first row. ``rows``: their places, counting training and what was taken out of it as one where both
+    are of one part.
     """
 
     between: tuple[str, str]
@@ -54,6 +54,7 @@ class LeakPair:
     texts: tuple[str, str]
     similarity: float = 1.0
     inside: bool = False
+    rows: tuple[int, int] = field(default=(0, 0), compare=False)
 
 
 @dataclass(frozen=True)
@@ -107,18 +108,26 @@ class Leaks:
 
     def plain(self) -> dict[str, Any]:
         """As JSON has it."""
-        return asdict(self)
+        found = asdict(self)
+        for pair in found["examples"]:
+            del pair["rows"]
+        return found
+
+    def stored(self) -> dict[str, Any]:
+        """What content alone decides; :func:`placed` says the files and lines again."""
+        return asdict(replace(self, examples=tuple(replace(pair, where=("", "")) for pair in self.examples)))
 
     @classmethod
     def read(cls, plain: Mapping[str, Any]) -> Leaks:
-        """The inverse of :meth:`plain`, through JSON and back."""
+        """The inverse of :meth:`plain` or :meth:`stored`, through JSON and back."""
         overlaps = tuple(
             LeakOverlap(**{**found, "between": tuple(found["between"]), "ids": tuple(found["ids"])})
             for found in plain["overlaps"]
         )
-        pairs = ("between", "ids", "where", "texts")
+        pairs = ("between", "ids", "where", "texts", "rows")
         examples = tuple(
-            LeakPair(**{**found, **{key: tuple(found[key]) for key in pairs}}) for found in plain["examples"]
+            LeakPair(**{**found, **{key: tuple(found[key]) for key in pairs if key in found}})
+            for found in plain["examples"]
         )
         return cls(**{**plain, "overlaps": overlaps, "taken": tuple(plain["taken"]), "examples": examples})
 
@@ -170,11 +179,11 @@ def _within(part: LeakPart) -> Iterator[Found]:
 def _between(first: LeakPart, second: LeakPart) -> Iterator[Found]:
     """Documents that do not stand in the first part as a whole are sought there in passages, each an item."""
     exact, normalised = exact_between(first, second, _TOLD), normalised_between(first, second, _TOLD)
-    whole = {*exact.second.tolist(), *normalised.second.tolist()}
-    documents = {row: text for row, text in enumerate(second.rows) if has_passages(text) and row not in whole}
-    shared = passages(first.rows, documents.values()) if documents else []
+    long = np.fromiter(map(has_passages, second.rows), dtype=bool, count=len(second.rows))
+    documents = np.setdiff1d(np.flatnonzero(long), np.concatenate([exact.second, normalised.second]))
+    shared = passages(first.rows, second.rows, documents)
     yield _told(first, second, "exact", exact)
-    yield _with_passages(_told(first, second, "normalised", normalised), shared)
+    yield _with_passages(first, second, _told(first, second, "normalised", normalised), shared)
     yield _told(first, second, "near", near_between(first, second, _TOLD, documents))
 
 
@@ -187,32 +196,45 @@ def _told(first: LeakPart, second: LeakPart, kind: Kind, found: Matches) -> Foun
 
 def _pair(first: LeakPart, second: LeakPart, kind: Kind, match: Match) -> LeakPair:
     a, b = first.rows[match.first], second.rows[match.second]
-    where = _where(first, match.first), _where(second, match.second)
     # What a question stands inside may be the answer, and further on than an excerpt reaches.
     texts = _around(a, b) if match.inside else _excerpt(asked(a)), _excerpt(asked(b))
-    return LeakPair((first.name, second.name), kind, (a.id, b.id), where, texts, match.similarity, match.inside)
+    rows = match.first, match.second
+    where = _where(first.name, first.rows, match.first), _where(second.name, second.rows, match.second)
+    return LeakPair((first.name, second.name), kind, (a.id, b.id), where, texts, match.similarity, match.inside, rows)
 
 
-def _where(part: LeakPart, row: int) -> str:
-    return part.rows[row].where or f"{part.name}, row {row + 1}"
+def _where(name: str, rows: Sequence[Example], row: int) -> str:
+    return rows[row].where or f"{name}, row {row + 1}"
 
 
-def _with_passages(found: Found, shared: Sequence[Passage]) -> Found:
+def placed(found: Leaks, parts: Mapping[str, Sequence[Example]]) -> Leaks:
+    """The same with the files and lines of these parts, which have the same content: it may lie elsewhere."""
+    whole = Chain([parts["train"], *(parts[name] for name in found.taken)])
+
+    def located(pair: LeakPair) -> LeakPair:
+        sides = zip(pair.between, pair.rows, strict=True)
+        one = pair.between[0] == pair.between[1]
+        first, second = (_where(name, whole if one else parts[name], row) for name, row in sides)
+        return replace(pair, where=(first, second))
+
+    return replace(found, examples=tuple(map(located, found.examples)))
+
+
+def _with_passages(first: LeakPart, second: LeakPart, found: Found, shared: Passages) -> Found:
     overlap, pairs = found
-    if not shared:
+    if not len(shared):
         return found
-    more = [
-        LeakPair(
-            overlap.between,
-            "normalised",
-            (passage.train.id, passage.id),
-            (passage.train.where or overlap.between[0], passage.held_out.where or overlap.between[1]),
-            (passage.text, passage.text),
-        )
-        for passage in shared[: _TOLD - len(pairs)]
-    ]
-    ids = (*overlap.ids, *(passage.id for passage in shared))
+    ids = (*overlap.ids, *(shared.name(second.rows, place) for place in range(len(shared))))
+    more = [_passage(first, second, shared, place) for place in range(min(len(shared), _TOLD - len(pairs)))]
     return replace(overlap, pairs=(overlap.pairs or 0) + len(shared), ids=ids), [*pairs, *more]
+
+
+def _passage(first: LeakPart, second: LeakPart, shared: Passages, place: int) -> LeakPair:
+    rows = int(shared.train[place]), int(shared.rows[place])
+    ids = first.rows[rows[0]].id, shared.name(second.rows, place)
+    where = _where(first.name, first.rows, rows[0]), _where(second.name, second.rows, rows[1])
+    text = shared.text(second.rows, place)
+    return LeakPair((first.name, second.name), "normalised", ids, where, (text, text), rows=rows)
 
 
 def _excerpt(texts: Iterable[str]) -> str:
@@ -239,19 +261,24 @@ def _comparisons(
             yield read[part], read[name]
 
 
-def kept(train: Sequence[Example], taken: Sequence[Example]) -> npt.NDArray[np.bool_]:
+def kept(train: Sequence[Example], *taken: Sequence[Example]) -> npt.NDArray[np.bool_]:
     """Shape ``(train,)``: rows that ask nothing that an item taken out of the same data asks, or nearly asks.
 
-    A single document stays whatever its end says: songs have refrains. What was found is remembered, since every run of
-    a study asks again.
+    Where the parts are so large that near rows are not looked for, nearly asking leaves no row out, and the leak check
+    says why. A single document stays whatever its end says: songs have refrains. What was found is remembered, since
+    every run of a study asks again.
+
+    Args:
+        train: rows that may stay.
+        taken: the parts that were taken out of the same data.
 
     Raises:
         DataError: there are more near rows than can be told.
     """
     stays = np.ones(len(train), dtype=bool)
-    if not taken or (len(train) == 1 and train[0].is_text):
+    if not any(map(len, taken)) or (len(train) == 1 and train[0].is_text):
         return stays
-    key = _key(train, taken)
+    key = _key(train, *taken)
     known = recall("left out", key)
     if known is None:
         known = " ".join(map(str, np.flatnonzero(_too_near(train, taken))))
@@ -260,20 +287,22 @@ def kept(train: Sequence[Example], taken: Sequence[Example]) -> npt.NDArray[np.b
     return stays
 
 
-def _key(train: Sequence[Example], taken: Sequence[Example]) -> str:
-    """Stands for the content of both, in order."""
+def _key(train: Sequence[Example], *taken: Sequence[Example]) -> str:
+    """Stands for the content of all, in order."""
     running = hashlib.sha256(f"{CHECK_VERSION} {len(train)}".encode())
-    for example in itertools.chain(train, taken):
+    for example in itertools.chain(train, *taken):
         running.update(f" {example.id}".encode())
     return running.hexdigest()
 
 
-def _too_near(train: Sequence[Example], taken: Sequence[Example]) -> npt.NDArray[np.bool_]:
-    first, second = LeakPart.of("train", train), LeakPart.of("taken", taken)
+def _too_near(train: Sequence[Example], taken: Sequence[Sequence[Example]]) -> npt.NDArray[np.bool_]:
+    first, second = LeakPart.of("train", train), LeakPart.together([LeakPart.of("taken", part) for part in taken])
+    found: npt.NDArray[np.bool_] = np.isin(first.question, second.question)
+    if too_large(first, second):
+        return found
     near = near_rows(first, second)
     if not near.complete:
         raise DataError(f"{TOO_MANY} in training and in the parts taken out of it; give these parts as files")
-    found: npt.NDArray[np.bool_] = np.isin(first.question, second.question)
     found[[row for row, text in zip(near.first, near.second, strict=True) if _really(first, second, row, text)]] = True
     return found
 
@@ -281,7 +310,7 @@ def _too_near(train: Sequence[Example], taken: Sequence[Example]) -> npt.NDArray
 def _really(first: LeakPart, second: LeakPart, row: int, text: int) -> bool:
     """Documents of few different words are near to each other by chance, and do not share thirteen in a row."""
     held_out = second.rows[int(second.questions.firsts[text])]
-    return not has_passages(held_out) or bool(passages([first.rows[int(row)]], [held_out]))
+    return not has_passages(held_out) or len(passages([first.rows[int(row)]], [held_out], np.zeros(1, np.int64))) > 0
 
 
 def overlap(train: Iterable[Example], held_out: Iterable[Example]) -> list[str]:
@@ -289,4 +318,9 @@ def overlap(train: Iterable[Example], held_out: Iterable[Example]) -> list[str]:
 
     A document of plain text is looked at in pieces of 13 words, ``id@word``, sought anywhere in the training text.
     """
-    return [passage.id for passage in passages(train, held_out)]
+    train, rows = list(train), list(held_out)
+    questions = {leak_key(example) for example in train if not example.is_text}
+    shared = passages(train, rows, np.flatnonzero([has_passages(example) for example in rows]))
+    names = [(int(row), shared.name(rows, place)) for place, row in enumerate(shared.rows)]
+    names += [(at, row.id) for at, row in enumerate(rows) if not row.is_text and leak_key(row) in questions]
+    return [name for _, name in sorted(names, key=lambda named: named[0])]

@@ -35,9 +35,10 @@ _TEMPLATE = {"least": 4, "texts": 20, "share": 100}
 # Families of thousands of rows that differ in a word have more pairs than anybody looks at.
 MOST = 5_000_000
 _BLOCK = 1024
-_CANDIDATES = 200_000
+# Runs of words in the candidates that are counted out together; a few copies of them are made.
+_CANDIDATES = 1_000_000
 # Runs of words that are kept between two passes, of twelve bytes each.
-_REMEMBERED = 20_000_000
+_REMEMBERED = 4_000_000
 _KNOWN_WORDS = 1_000_000
 _FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)
 
@@ -64,6 +65,11 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.first)
 
+    @classmethod
+    def none(cls) -> Pairs:
+        """No pair."""
+        return cls(_NO_INTS, _NO_INTS, np.zeros(0), np.zeros(0, bool))
+
 
 def template_above(texts: int) -> int:
     """In how many of so many texts a run of words may stand and still be a text's own.
@@ -78,7 +84,7 @@ class NearIndex:
     """Different texts of :func:`~fairtune.data.words.normalised` words, ready to be compared with others."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        self._words = _Words()
+        self._words = WordHashes()
         hashed, owners = _in_blocks(texts, self._words)
         self._runs, columns = np.unique(hashed, return_inverse=True)
         self._sets = _matrix(owners, columns, (len(texts), len(self._runs)))
@@ -145,7 +151,7 @@ class NearIndex:
 # --- runs of words -------------------------------------------------------------------------------------------------
 
 
-class _Words(dict[str, int]):
+class WordHashes(dict[str, int]):
     """64 bits for every word, the same on every machine. What it remembers is bounded."""
 
     def __missing__(self, word: str) -> int:
@@ -156,9 +162,9 @@ class _Words(dict[str, int]):
         return found
 
 
-def shingles(texts: Sequence[str], words: _Words | None = None) -> tuple[Hashes, Ints]:
+def shingles(texts: Sequence[str], words: WordHashes | None = None) -> tuple[Hashes, Ints]:
     """64 bits for every run of three words, and the text that each is of. A text of fewer words is one run."""
-    known = _Words() if words is None else words
+    known = WordHashes() if words is None else words
     numbers: list[int] = []
     lengths: list[int] = []
     for text in texts:
@@ -170,16 +176,16 @@ def shingles(texts: Sequence[str], words: _Words | None = None) -> tuple[Hashes,
     padded = length + WORDS - 1
     counts = np.maximum(1, length - WORDS + 1)
     places = ranges(np.cumsum(padded) - padded, counts)
-    return _mixed(np.array(numbers, dtype=np.uint64))[places], np.repeat(np.arange(len(texts)), counts)
+    return mixed(np.array(numbers, dtype=np.uint64), _FACTORS)[places], np.repeat(np.arange(len(texts)), counts)
 
 
-def _mixed(words: Hashes) -> Hashes:
-    """A number for every run that begins at a word; multiplying by odd factors loses none of the 64 bits."""
-    size = max(0, len(words) - WORDS + 1)
-    mixed = np.zeros(size, dtype=np.uint64)
-    for offset, factor in enumerate(_FACTORS[:WORDS]):
-        mixed += words[offset : offset + size] * np.uint64(factor)
-    return mixed
+def mixed(words: Hashes, factors: Sequence[int]) -> Hashes:
+    """A number for every run of as many words as factors; multiplying by odd ones loses none of the 64 bits."""
+    size = max(0, len(words) - len(factors) + 1)
+    found = np.zeros(size, dtype=np.uint64)
+    for offset, factor in enumerate(factors):
+        found += words[offset : offset + size] * np.uint64(factor)
+    return found
 
 
 def ranges(begins: Ints, counts: Ints) -> Ints:
@@ -187,7 +193,7 @@ def ranges(begins: Ints, counts: Ints) -> Ints:
     return np.repeat(begins - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
 
 
-def _in_blocks(texts: Sequence[str], words: _Words) -> tuple[Hashes, Ints]:
+def _in_blocks(texts: Sequence[str], words: WordHashes) -> tuple[Hashes, Ints]:
     found = [shingles(texts[start : start + _BLOCK], words) for start in _starts(len(texts))]
     hashed = np.concatenate([np.zeros(0, np.uint64), *(block for block, _ in found)])
     owners = [owner + start for start, (_, owner) in zip(_starts(len(texts)), found, strict=True)]
@@ -234,9 +240,14 @@ def _verified(
     rule: _Rule, other: _Other, candidates: Iterator[tuple[Ints, Ints]], inside: bool, whole: bool = True
 ) -> Iterator[Pairs]:
     for first, second in candidates:
-        for start in range(0, len(first), _CANDIDATES):
-            part = slice(start, start + _CANDIDATES)
+        for part in _parts(rule.size[first] + np.diff(other.sets.indptr)[second], _CANDIDATES):
             yield _near(rule, other, first[part], second[part], inside, whole)
+
+
+def _parts(sizes: Ints, most: int) -> Iterator[slice]:
+    """One behind the other, of about ``most`` in all."""
+    ends = np.flatnonzero(np.diff(np.cumsum(sizes) // most)) + 1
+    yield from itertools.starmap(slice, itertools.pairwise([0, *ends.tolist(), len(sizes)]))
 
 
 def _near(rule: _Rule, other: _Other, first: Ints, second: Ints, inside: bool, whole: bool) -> Pairs:
@@ -263,7 +274,7 @@ def _most(part: Ints, of: Ints) -> npt.NDArray[np.bool_]:
 
 def _joined(found: Iterator[Pairs]) -> Pairs:
     """In order of the first text, then of the second."""
-    every = [Pairs(_NO_INTS, _NO_INTS, np.zeros(0), np.zeros(0, bool))]
+    every = [Pairs.none()]
     count = 0
     for pairs in found:
         every.append(pairs)
@@ -285,7 +296,8 @@ _NO_INTS: Ints = np.zeros(0, dtype=np.int64)
 
 def _matrix(rows: Ints, columns: Ints, shape: tuple[int, int]) -> Matrix:
     """1 wherever a row has a column, however often."""
-    places = np.unique(rows * max(1, shape[1]) + columns)
+    places = np.sort(rows * max(1, shape[1]) + columns)  # np.unique hashes, which takes ten times as long
+    places = places[np.diff(places, prepend=-1) > 0]
     rows, columns = np.divmod(places, max(1, shape[1]))
     return sparse.csr_matrix((np.ones(len(places), dtype=np.int32), (rows, columns)), shape=shape)
 

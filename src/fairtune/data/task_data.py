@@ -76,7 +76,7 @@ def load_splits(task: Task, root: Path) -> Splits:
 
 def _apart(task: Task, train: Examples, parts: Mapping[str, Examples]) -> tuple[Examples, int]:
     """Training rows that are not nearly what was taken out of them, and how many are."""
-    stays = kept(train, [row for name, part in parts.items() if is_taken(task, name) for row in part])
+    stays = kept(train, *(part for name, part in parts.items() if is_taken(task, name)))
     if not stays.any():
         raise DataError(
             f"task '{task.name}': every training row is nearly the same as one of the test or validation part; "

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from fairtune.cache import recall, remember
-from fairtune.data import CHECK_VERSION, Example, LeakPair, Leaks, Splits, check_leaks, is_taken
+from fairtune.data import CHECK_VERSION, Example, LeakPair, Leaks, Splits, check_leaks, is_taken, placed
 from fairtune.errors import DataError
 from fairtune.records import Leakage, Overlap
 from fairtune.study import Task
@@ -31,10 +31,11 @@ def find_leaks(
     # What was taken and left out is part of the result, and the same rows may have been split in another way.
     key = json.dumps([CHECK_VERSION, fingerprint, taken, splits.left_out])
     known = _recalled(key)
-    if known is None:
-        known = check_leaks(parts, taken=taken, left_out=splits.left_out)
-        remember("leaks", key, json.dumps(known.plain(), ensure_ascii=False))
-    return known
+    if known is not None:
+        return placed(known, parts)
+    found = check_leaks(parts, taken=taken, left_out=splits.left_out)
+    remember("leaks", key, json.dumps(found.stored(), ensure_ascii=False))
+    return found
 
 
 def _recalled(key: str) -> Leaks | None:

@@ -82,5 +82,7 @@ def _remarks(found: Leaks) -> Iterator[str]:
             "Items that scores come from stand in the training data. `fairtune run` stops at a test file with such "
             "items, unless the study says `allow_leakage: true`."
         )
+    elif any(overlap.pairs is None and overlap.between == ("train", "test") for overlap in found.overlaps):
+        yield "As far as was looked, no test item stands in the training data."
     else:
         yield "No test item stands in the training data."
