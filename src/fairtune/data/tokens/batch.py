@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -59,6 +60,7 @@ class Batch:
         # The same text may be cut in two ways: who said what need not show in it.
         self._whole: dict[tuple[str, tuple[int, ...]], _Stretches | None] = {}
         self._parts: dict[str, list[str]] = {}
+        self._wanted: set[str] = set()
         self._known: dict[str, list[int]] = {"": []}
         self._known |= {text: [token] for text, token in tokenizer.splitter.signs.items()}
         self._ids: dict[str, list[int]] = {}
@@ -69,7 +71,10 @@ class Batch:
     def _look_through(self, draft: Draft) -> None:
         if draft.turns:
             text = draft.turns[-1].after
-            self._whole[text, tuple(draft.bounds)] = _stretches(self._tokenizer.splitter.cut(text), draft.bounds)
+            found = _stretches(self._tokenizer.splitter.cut(text), draft.bounds)
+            self._whole[text, draft.bounds] = found
+            if found is not None:
+                self._wanted.update(found.parts, [head for _, head in found.cuts])
             for turn in draft.turns:
                 self._note(turn.tail)
         else:
@@ -80,24 +85,15 @@ class Batch:
     def _note(self, text: str) -> None:
         if text not in self._parts:
             self._parts[text] = self._tokenizer.splitter.cut(text)
+            self._wanted.update(self._parts[text])
 
     def tokenise(self) -> Batch:
         """Tokenises all of them; the time goes here, mostly without Python's lock."""
-        texts = self._unknown()
+        texts = list(self._wanted.difference(self._known))
         self._known.update(zip(texts, self._tokenizer.many(texts, opening=False), strict=True))
         openings = list(self._openings)
         self._openings = dict(zip(openings, self._tokenizer.many(openings, opening=True), strict=True))
         return self
-
-    def _unknown(self) -> list[str]:
-        wanted: set[str] = set()
-        for parts in self._parts.values():
-            wanted.update(parts)
-        for found in self._whole.values():
-            if found is not None:
-                wanted.update(found.parts)
-                wanted.update(head for _, head in found.cuts)
-        return list(wanted.difference(self._known))
 
     def lines(self) -> Iterable[Line]:
         """The examples' tokens."""
@@ -113,33 +109,31 @@ class Batch:
         """As ``Reader.opening``."""
         return self._openings[text]
 
-    def between(self, text: str, bounds: Sequence[int]) -> list[list[int]]:
+    def between(self, text: str, bounds: tuple[int, ...]) -> tuple[list[int], list[int]]:
         """As ``Reader.between``. Up to the stretch that a cut lies in, the tokens are the same with and without it."""
-        found = self._whole[text, tuple(bounds)]
+        found = self._whole[text, bounds]
         if found is None:
             return self._tokenizer.one_by_one.between(text, bounds)
-        pieces = [self._known[part] for part in found.parts]
+        pieces = list(map(self._known.__getitem__, found.parts))
         begins = list(itertools.accumulate(map(len, pieces), initial=0))
-        tokens = list(itertools.chain.from_iterable(pieces))
-        cuts = [0]
+        cuts: list[int] = []
         for index, head in found.cuts:
-            own, begin = self._known[head], begins[index]
-            if tokens[begin : begin + len(own)] != own:
+            own = self._known[head]
+            if pieces[index][: len(own)] != own:
                 return self._tokenizer.one_by_one.between(text, bounds)
-            cuts.append(begin + len(own))
-        return [tokens[start:end] for start, end in itertools.pairwise(cuts)]
+            cuts.append(begins[index] + len(own))
+        return list(itertools.chain.from_iterable(pieces)), cuts
 
 
 def _stretches(parts: list[str], bounds: Sequence[int]) -> _Stretches | None:
     """None where a text is to be cut inside one of the tokenizer's signs."""
     cuts: list[tuple[int, str]] = []
-    begin = index = 0
+    ends = list(itertools.accumulate(map(len, parts)))
     for bound in bounds:
-        while bound > begin + len(parts[index]):
-            begin += len(parts[index])
-            index += 1
-        head = parts[index][: bound - begin]
-        if index % 2 and head not in ("", parts[index]):
+        index = bisect.bisect_left(ends, bound)
+        part = parts[index]
+        head = part[: len(part) + bound - ends[index]]
+        if index % 2 and head not in ("", part):
             return None
         cuts.append((index, head))
     return _Stretches(parts, cuts)
