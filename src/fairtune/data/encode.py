@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from fairtune.data.examples import Example, Message, digest
 from fairtune.data.template import Template, template_of
 from fairtune.errors import DataError
 
 Tokenizer = Any  # transformers' PreTrainedTokenizerBase; this file needs nothing but its public methods
+
+Tokens: TypeAlias = "array[int]"  # of type "i": four bytes each, and no object until one is looked at
 
 # Characters of a document that are tokenised at once: no tokenizer needs a book's beginning to read its end, and all
 # the tokens of one must fit in memory.
@@ -79,13 +82,13 @@ class Reader(Protocol):
     """Tokens that are signs of the template's, not text."""
     end: int | None
 
-    def ids(self, text: str) -> list[int]:
+    def ids(self, text: str) -> Tokens:
         """The text's tokens, nothing put before or after."""
 
-    def opening(self, text: str) -> list[int]:
+    def opening(self, text: str) -> Tokens:
         """The text's tokens, with what the tokenizer itself puts around them."""
 
-    def between(self, text: str, bounds: tuple[int, ...]) -> tuple[list[int], list[int]]:
+    def between(self, text: str, bounds: tuple[int, ...]) -> tuple[Tokens, list[int]]:
         """The text's tokens, and how many of them lie before each of some character positions.
 
         Tokenised whole where the text up to each cut gives the same tokens, as it does when the model generates; piece
@@ -101,22 +104,30 @@ class OneByOne:
         self.special = special_ids(tokenizer)
         self.end: int | None = tokenizer.eos_token_id
 
-    def ids(self, text: str) -> list[int]:
+    def ids(self, text: str) -> Tokens:
         """The text's tokens. A template writes special tokens itself; adding them would double the first one."""
-        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        return array("i", self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def opening(self, text: str) -> list[int]:
+    def opening(self, text: str) -> Tokens:
         """The text's tokens, with what the tokenizer itself puts around them."""
-        return list(self._tokenizer(text)["input_ids"])
+        return array("i", self._tokenizer(text)["input_ids"])
 
-    def between(self, text: str, bounds: tuple[int, ...]) -> tuple[list[int], list[int]]:
+    def between(self, text: str, bounds: tuple[int, ...]) -> tuple[Tokens, list[int]]:
         """The text's tokens, and how many of them lie before each of some character positions."""
         whole = self.ids(text)
         heads = [self.ids(text[:bound]) for bound in bounds]
         if all(whole[: len(head)] == head for head in heads):
             return whole, [len(head) for head in heads]
         pieces = [self.ids(text[start:end]) for start, end in itertools.pairwise([0, *bounds])]
-        return list(itertools.chain.from_iterable(pieces)), list(itertools.accumulate(map(len, pieces)))
+        return joined(pieces), list(itertools.accumulate(map(len, pieces)))
+
+
+def joined(pieces: Iterable[Tokens]) -> Tokens:
+    """One after the other."""
+    tokens = array("i")
+    for piece in pieces:
+        tokens += piece
+    return tokens
 
 
 def special_ids(tokenizer: Tokenizer) -> frozenset[int]:
@@ -215,7 +226,8 @@ def _chat(example: Example, template: Template) -> Draft:
 
 def _turn(before: str, after: str, own: str) -> Turn:
     written = after[len(before) :]
-    return Turn(before, after, written.rpartition(own)[2] if own else written)
+    at = written.rfind(own) if own else -1
+    return Turn(before, after, written if at < 0 else written[at + len(own) :])
 
 
 def line_of(draft: Draft, reader: Reader) -> Line:
@@ -229,7 +241,7 @@ def line_of(draft: Draft, reader: Reader) -> Line:
     return Line(example.id, tokens, runs, runs[-2], digest(draft.prompt), example.answer)
 
 
-def _turns(draft: Draft, reader: Reader) -> tuple[list[int], list[int]]:
+def _turns(draft: Draft, reader: Reader) -> tuple[Tokens, list[int]]:
     """Tokens and runs: each answer with its end of turn. Nothing follows the last."""
     tokens, cuts = reader.between(draft.turns[-1].after, draft.bounds)
     runs: list[int] = []
@@ -245,14 +257,14 @@ def _turns(draft: Draft, reader: Reader) -> tuple[list[int], list[int]]:
     return tokens, runs
 
 
-def _plain(draft: Draft, reader: Reader) -> tuple[list[int], list[int]]:
+def _plain(draft: Draft, reader: Reader) -> tuple[Tokens, list[int]]:
     """A model without a chat template reads the prompt as it is, and ends its answer with the end token."""
     if reader.end is None:
         raise DataError("the tokenizer has neither a chat template nor an end-of-sequence token; add one of them")
     prompt = reader.opening(draft.prompt)
     if len(prompt) > 1 and prompt[-1] == reader.end:
         prompt = prompt[:-1]
-    tokens = [*prompt, *reader.ids(draft.example.answer), reader.end]
+    tokens = prompt + reader.ids(draft.example.answer) + array("i", [reader.end])
     return tokens, [len(prompt), len(tokens)]
 
 
@@ -264,7 +276,7 @@ def _require_prefix(whole: str, start: str) -> None:
         )
 
 
-def _end_of_turn(tokens: list[int], start: int, stop: int, reader: Reader) -> int | None:
+def _end_of_turn(tokens: Tokens, start: int, stop: int, reader: Reader) -> int | None:
     """Where the end of turn stands: it is the first special token after the answer's own text, if there is one.
 
     A template may write more behind it.
@@ -273,7 +285,10 @@ def _end_of_turn(tokens: list[int], start: int, stop: int, reader: Reader) -> in
         start: where what the template puts after the answer's own text begins.
         stop: where that ends.
     """
-    return next((index for index in range(start, stop) if tokens[index] in reader.special), None)
+    for index in range(start, stop):
+        if tokens[index] in reader.special:
+            return index
+    return None
 
 
 def _end_token(reader: Reader) -> int:

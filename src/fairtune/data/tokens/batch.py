@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import bisect
 import itertools
+from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from fairtune.data.encode import Draft, Line, OneByOne, line_of
+from fairtune.data.encode import Draft, Line, OneByOne, Tokens, joined, line_of
 from fairtune.data.tokens.splitter import Splitter
 
 
@@ -20,14 +21,15 @@ class BatchTokenizer:
         self._tokenizer = tokenizer
         self._backend = _plain_backend(tokenizer)
 
-    def many(self, texts: Sequence[str], opening: bool) -> list[list[int]]:
+    def many(self, texts: Sequence[str], opening: bool) -> list[Tokens]:
         """The tokens of each text, on all cores; ``opening``: with what the tokenizer puts around them."""
         if not texts:
             return []
         if self._backend is None:
-            found: list[list[int]] = self._tokenizer(list(texts), add_special_tokens=opening)["input_ids"]
-            return found
-        return [one.ids for one in self._backend.encode_batch_fast(list(texts), add_special_tokens=opening)]
+            found = self._tokenizer(list(texts), add_special_tokens=opening)["input_ids"]
+            return [array("i", ids) for ids in found]
+        encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=opening)
+        return [array("i", one.ids) for one in encodings]
 
 
 def _plain_backend(tokenizer: Any) -> Any:
@@ -61,10 +63,10 @@ class Batch:
         self._whole: dict[tuple[str, tuple[int, ...]], _Stretches | None] = {}
         self._parts: dict[str, list[str]] = {}
         self._wanted: set[str] = set()
-        self._known: dict[str, list[int]] = {"": []}
-        self._known |= {text: [token] for text, token in tokenizer.splitter.signs.items()}
-        self._ids: dict[str, list[int]] = {}
-        self._openings: dict[str, list[int]] = {}
+        self._known: dict[str, Tokens] = {"": array("i")}
+        self._known |= {text: array("i", [token]) for text, token in tokenizer.splitter.signs.items()}
+        self._ids: dict[str, Tokens] = {}
+        self._openings: dict[str, Tokens] = {}
         for draft in drafts:
             self._look_through(draft)
 
@@ -80,7 +82,7 @@ class Batch:
         else:
             self._note(draft.example.answer)
             if not draft.example.is_text:
-                self._openings[draft.prompt] = []
+                self._openings[draft.prompt] = array("i")
 
     def _note(self, text: str) -> None:
         if text not in self._parts:
@@ -99,17 +101,17 @@ class Batch:
         """The examples' tokens."""
         return (line_of(draft, self) for draft in self._drafts)
 
-    def ids(self, text: str) -> list[int]:
+    def ids(self, text: str) -> Tokens:
         """As ``Reader.ids``."""
         if text not in self._ids:
-            self._ids[text] = list(itertools.chain.from_iterable(map(self._known.__getitem__, self._parts[text])))
+            self._ids[text] = joined(map(self._known.__getitem__, self._parts[text]))
         return self._ids[text]
 
-    def opening(self, text: str) -> list[int]:
+    def opening(self, text: str) -> Tokens:
         """As ``Reader.opening``."""
         return self._openings[text]
 
-    def between(self, text: str, bounds: tuple[int, ...]) -> tuple[list[int], list[int]]:
+    def between(self, text: str, bounds: tuple[int, ...]) -> tuple[Tokens, list[int]]:
         """As ``Reader.between``. Up to the stretch that a cut lies in, the tokens are the same with and without it."""
         found = self._whole[text, bounds]
         if found is None:
@@ -122,7 +124,7 @@ class Batch:
             if pieces[index][: len(own)] != own:
                 return self._tokenizer.one_by_one.between(text, bounds)
             cuts.append(begins[index] + len(own))
-        return list(itertools.chain.from_iterable(pieces)), cuts
+        return joined(pieces), cuts
 
 
 def _stretches(parts: list[str], bounds: Sequence[int]) -> _Stretches | None:

@@ -103,8 +103,10 @@ def _batch(lines: Sequence[Line]) -> pa.RecordBatch:
 
 
 def _lists(rows: Sequence[Sequence[int]]) -> pa.ListArray:
-    """Rows of whole numbers."""
-    flat = array("i", list(itertools.chain.from_iterable(rows)))  # from one list, its size is known beforehand
+    """Rows of whole numbers, without an object for each on the way."""
+    flat = array("i")
+    for row in rows:
+        flat.extend(row)
     return pa.ListArray.from_arrays(_int32(_offsets(rows)), _int32(flat))
 
 
