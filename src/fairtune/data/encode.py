@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from fairtune.data.examples import Example, Message, digest
 from fairtune.data.template import Template, template_of
 from fairtune.errors import DataError
 
 Tokenizer = Any  # transformers' PreTrainedTokenizerBase; this file needs nothing but its public methods
+
+Tokens: TypeAlias = "array[int]"  # of type "i": four bytes each, and no object until one is looked at
 
 # Characters of a document that are tokenised at once: no tokenizer needs a book's beginning to read its end, and all
 # the tokens of one must fit in memory.
@@ -79,14 +82,14 @@ class Reader(Protocol):
     """Tokens that are signs of the template's, not text."""
     end: int | None
 
-    def ids(self, text: str) -> list[int]:
+    def ids(self, text: str) -> Tokens:
         """The text's tokens, nothing put before or after."""
 
-    def opening(self, text: str) -> list[int]:
+    def opening(self, text: str) -> Tokens:
         """The text's tokens, with what the tokenizer itself puts around them."""
 
-    def between(self, text: str, bounds: Sequence[int]) -> list[list[int]]:
-        """The text's tokens, cut at character positions.
+    def between(self, text: str, bounds: tuple[int, ...]) -> tuple[Tokens, list[int]]:
+        """The text's tokens, and how many of them lie before each of some character positions.
 
         Tokenised whole where the text up to each cut gives the same tokens, as it does when the model generates; piece
         by piece elsewhere. (Some tokenizers put a space before every piece that they are given.)
@@ -101,22 +104,30 @@ class OneByOne:
         self.special = special_ids(tokenizer)
         self.end: int | None = tokenizer.eos_token_id
 
-    def ids(self, text: str) -> list[int]:
+    def ids(self, text: str) -> Tokens:
         """The text's tokens. A template writes special tokens itself; adding them would double the first one."""
-        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        return array("i", self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def opening(self, text: str) -> list[int]:
+    def opening(self, text: str) -> Tokens:
         """The text's tokens, with what the tokenizer itself puts around them."""
-        return list(self._tokenizer(text)["input_ids"])
+        return array("i", self._tokenizer(text)["input_ids"])
 
-    def between(self, text: str, bounds: Sequence[int]) -> list[list[int]]:
-        """The text's tokens, cut at character positions."""
+    def between(self, text: str, bounds: tuple[int, ...]) -> tuple[Tokens, list[int]]:
+        """The text's tokens, and how many of them lie before each of some character positions."""
         whole = self.ids(text)
         heads = [self.ids(text[:bound]) for bound in bounds]
         if all(whole[: len(head)] == head for head in heads):
-            cuts = [0, *(len(head) for head in heads)]
-            return [whole[start:end] for start, end in itertools.pairwise(cuts)]
-        return [self.ids(text[start:end]) for start, end in itertools.pairwise([0, *bounds])]
+            return whole, [len(head) for head in heads]
+        pieces = [self.ids(text[start:end]) for start, end in itertools.pairwise([0, *bounds])]
+        return joined(pieces), list(itertools.accumulate(map(len, pieces)))
+
+
+def joined(pieces: Iterable[Tokens]) -> Tokens:
+    """One after the other."""
+    tokens = array("i")
+    for piece in pieces:
+        tokens += piece
+    return tokens
 
 
 def special_ids(tokenizer: Tokenizer) -> frozenset[int]:
@@ -183,7 +194,7 @@ class Draft(NamedTuple):
     example: Example
     prompt: str
     turns: Sequence[Turn] = ()
-    bounds: Sequence[int] = ()
+    bounds: tuple[int, ...] = ()
     """Where answers begin and end in the last turn's text."""
 
 
@@ -210,52 +221,51 @@ def _chat(example: Example, template: Template) -> Draft:
     steps = [text for turn in turns for text in (turn.before, turn.after)]
     unchanged = all(later.startswith(earlier) for earlier, later in itertools.pairwise(steps))
     kept, bounds = (turns, steps) if unchanged else ([last], steps[-2:])
-    return Draft(example, last.before, kept, list(map(len, bounds)))
+    return Draft(example, last.before, kept, tuple(map(len, bounds)))
 
 
 def _turn(before: str, after: str, own: str) -> Turn:
     written = after[len(before) :]
-    return Turn(before, after, written.rpartition(own)[2] if own else written)
+    at = written.rfind(own) if own else -1
+    return Turn(before, after, written if at < 0 else written[at + len(own) :])
 
 
 def line_of(draft: Draft, reader: Reader) -> Line:
     """The example's tokens."""
     example = draft.example
     if example.is_text:  # as it is, nothing put before or after it; to be cut into windows
-        return _line(example, [(reader.ids(example.answer), True)], False, "")
-    pieces = _turns(draft, reader) if draft.turns else _plain(draft, reader)
-    return _line(example, pieces, True, draft.prompt)
+        tokens = reader.ids(example.answer)
+        runs = [0, len(tokens)]
+    else:
+        tokens, runs = _turns(draft, reader) if draft.turns else _plain(draft, reader)
+    return Line(example.id, tokens, runs, runs[-2], digest(draft.prompt), example.answer)
 
 
-def _turns(draft: Draft, reader: Reader) -> list[tuple[list[int], bool]]:
-    """Prompt, answer with its end of turn, what follows that; for each turn. Nothing follows the last."""
-    pieces: list[tuple[list[int], bool]] = []
-    parts = reader.between(draft.turns[-1].after, draft.bounds)
-    for turn, prompt, answer in zip(draft.turns, parts[::2], parts[1::2], strict=True):
-        learned, rest = _split_at_end(answer, len(reader.ids(turn.tail)), reader)
-        pieces += [(prompt, False), (learned, True), (rest, False)]
-    return pieces[:-1]
+def _turns(draft: Draft, reader: Reader) -> tuple[Tokens, list[int]]:
+    """Tokens and runs: each answer with its end of turn. Nothing follows the last."""
+    tokens, cuts = reader.between(draft.turns[-1].after, draft.bounds)
+    runs: list[int] = []
+    added = 0
+    for turn, before, after in zip(draft.turns, cuts[::2], cuts[1::2], strict=True):
+        start, stop = before + added, after + added
+        end = _end_of_turn(tokens, max(start, stop - len(reader.ids(turn.tail))), stop, reader)
+        if end is None:
+            tokens.insert(stop, _end_token(reader))
+            end, added = stop, added + 1
+        runs += (start, end + 1)
+    del tokens[runs[-1] :]
+    return tokens, runs
 
 
-def _plain(draft: Draft, reader: Reader) -> list[tuple[list[int], bool]]:
+def _plain(draft: Draft, reader: Reader) -> tuple[Tokens, list[int]]:
     """A model without a chat template reads the prompt as it is, and ends its answer with the end token."""
     if reader.end is None:
         raise DataError("the tokenizer has neither a chat template nor an end-of-sequence token; add one of them")
     prompt = reader.opening(draft.prompt)
     if len(prompt) > 1 and prompt[-1] == reader.end:
         prompt = prompt[:-1]
-    return [(prompt, False), ([*reader.ids(draft.example.answer), reader.end], True)]
-
-
-def _line(example: Example, pieces: Sequence[tuple[list[int], bool]], asked: bool, text: str) -> Line:
-    tokens: list[int] = []
-    runs: list[int] = []
-    for piece, learned in pieces:
-        if learned:
-            runs += (len(tokens), len(tokens) + len(piece))
-        tokens += piece
-    start = len(tokens) - len(pieces[-1][0]) if asked else 0
-    return Line(example.id, tokens, runs, start, digest(text), example.answer)
+    tokens = prompt + reader.ids(draft.example.answer) + array("i", [reader.end])
+    return tokens, [len(prompt), len(tokens)]
 
 
 def _require_prefix(whole: str, start: str) -> None:
@@ -266,17 +276,22 @@ def _require_prefix(whole: str, start: str) -> None:
         )
 
 
-def _split_at_end(answer: list[int], tail: int, reader: Reader) -> tuple[list[int], list[int]]:
-    """The answer up to and with its end-of-turn token, and what the template puts after that.
+def _end_of_turn(tokens: Tokens, start: int, stop: int, reader: Reader) -> int | None:
+    """Where the end of turn stands: it is the first special token after the answer's own text, if there is one.
 
-    The end of turn is the first special token after the answer's own text: a template may write more behind it.
+    A template may write more behind it.
 
     Args:
-        tail: tokens of what the template puts after the answer's own text.
+        start: where what the template puts after the answer's own text begins.
+        stop: where that ends.
     """
-    for index in range(max(0, len(answer) - tail), len(answer)):
-        if answer[index] in reader.special:
-            return answer[: index + 1], answer[index + 1 :]
+    for index in range(start, stop):
+        if tokens[index] in reader.special:
+            return index
+    return None
+
+
+def _end_token(reader: Reader) -> int:
     if reader.end is None:
         raise DataError("the chat template ends an answer with no special token, and there is no end-of-sequence token")
-    return [*answer, reader.end], []
+    return reader.end

@@ -50,7 +50,7 @@ class Example:
     @property
     def is_text(self) -> bool:
         """A document of plain text: nothing is asked, and every token is predicted."""
-        return not self.prompt
+        return len(self.messages) == 1
 
     @property
     def question(self) -> str:

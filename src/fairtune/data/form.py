@@ -29,22 +29,21 @@ class Form:
 
     def __init__(self, write: Callable[[Messages, bool], str]) -> None:
         self._write = write
-        self._frames: dict[tuple[str | bool, ...], list[str]] = {}
+        self._frames: dict[tuple[str | bool, ...], str] = {}
 
     def __call__(self, messages: Messages, generate: bool) -> str:
         """The conversation as the model reads it."""
         roles: tuple[str | bool, ...] = (generate, *[message["role"] for message in messages])
         frame = self._frames.get(roles) or self._frame(roles, messages)
-        found = frame.copy()
-        found[1::2] = [messages[int(place)]["content"] for place in frame[1::2]]
-        return "".join(found)
+        return frame.format(*[message["content"] for message in messages])
 
-    def _frame(self, roles: tuple[str | bool, ...], messages: Messages) -> list[str]:
-        """Text, number of a message, text, …, text."""
+    def _frame(self, roles: tuple[str | bool, ...], messages: Messages) -> str:
+        """A format string: ``{number}`` where a message's text stands."""
         marked = [{**message, "content": f"\ue000{number}\ue001"} for number, message in enumerate(messages)]
         if len(self._frames) == _MOST:
             self._frames.clear()
-        self._frames[roles] = _MARK.split(self._write(marked, bool(roles[0])))
+        written = self._write(marked, bool(roles[0])).replace("{", "{{").replace("}", "}}")
+        self._frames[roles] = _MARK.sub(r"{\1}", written)
         return self._frames[roles]
 
 

@@ -36,12 +36,12 @@ def content_of(examples: Iterable[Example]) -> Content:
     turns: Counter[tuple[Role, ...]] = Counter()
     characters = 0
     for example in examples:
-        roles = tuple(message.role for message in example.messages)
+        roles = tuple([message.role for message in example.messages])
         texts = [message.content for message in example.messages]
-        running.update(repr((example.id, roles, list(map(len, texts)))).encode())
-        running.update("".join(texts).encode())
+        lengths = list(map(len, texts))
+        running.update(f"{(example.id, roles, lengths)!r}{''.join(texts)}".encode())
         turns[roles] += 1
-        characters += sum(map(len, texts))
+        characters += sum(lengths)
     return Content(running.hexdigest(), turns.total(), characters, turns)
 
 

@@ -41,7 +41,7 @@ def _groups(examples: Iterable[Example], tokenizer: Any) -> Iterator[list[Draft]
     group: list[Draft] = []
     characters = 0
     for example in in_pieces(examples):
-        size = sum(len(message.content) for message in example.messages)
+        size = sum([len(message.content) for message in example.messages])
         if group and (len(group) == _EXAMPLES or characters + size > _CHARACTERS):
             yield group
             group, characters = [], 0
