@@ -5,15 +5,18 @@ from __future__ import annotations
 import functools
 
 
-def is_language(word: str) -> bool:
-    """Whether a word is a language's English name, such as Spanish, or its code, such as es."""
-    # A column called id holds names of rows far more often than Indonesian.
-    return word.strip().casefold() in _names() - {"id"}
+@functools.cache
+def language_names() -> frozenset[str]:
+    """In English, in small letters: spanish."""
+    from babel import Locale
+
+    return frozenset(str(name).casefold() for name in Locale("en").languages.values())
 
 
 @functools.cache
-def _names() -> frozenset[str]:
+def language_codes() -> frozenset[str]:
+    """Of two letters and of three: es, spa."""
     from babel import Locale
+    from babel.core import get_global
 
-    languages = Locale("en").languages
-    return frozenset(str(word).casefold() for word in (*languages, *languages.values()))
+    return frozenset(str(code).casefold() for code in {**Locale("en").languages, **get_global("language_aliases")})

@@ -17,7 +17,7 @@ from fairtune.data.examples import leak_key
 from fairtune.data.rows import Faults, Row
 from fairtune.data.shapes import SHAPES, Reading, label_names, read_examples, recognise, unused
 from fairtune.data.shapes.columns import listed
-from fairtune.data.sources import read_rows
+from fairtune.data.sources import Layout, read_rows, without_header
 from fairtune.errors import DataError
 
 # The one real model that needs nothing but a package index (Apache-2.0).
@@ -51,6 +51,7 @@ class _Seen:
     first: Row
     examples: Examples
     faults: Faults
+    layout: Layout
 
     @property
     def questions(self) -> int:
@@ -70,7 +71,7 @@ def starter_study(data: str, target: Path, columns: Mapping[str, str] | None = N
     seen = _look(data, columns or {})
     _require_enough(data, seen)
     examples, reading = seen.examples, seen.reading
-    remarks = tuple(_remarks(seen))
+    remarks = (*_no_header(data, seen), *_remarks(seen))
     template = Path(__file__).with_name(_TEMPLATES[examples[0].is_text])
     longest = max(len(example.answer.encode()) for example in examples)
     text = Template(template.read_text(encoding="utf-8")).substitute(
@@ -95,18 +96,18 @@ def starter_study(data: str, target: Path, columns: Mapping[str, str] | None = N
 
 
 def _look(data: str, columns: Mapping[str, str]) -> _Seen:
-    trial = Faults("skip")
-    first = next(iter(itertools.islice(read_rows(data, Path(), trial), 1)), None)
+    trial, layout = Faults("skip"), Layout(columns=frozenset(columns.values()))
+    first = next(iter(itertools.islice(read_rows(data, Path(), trial, layout), 1)), None)
     if first is None:
         trial.settle(data)
         raise DataError(f"{data}: no row that can be read")
     reading = Reading(columns=columns)
     reading = replace(reading, shape=recognise(first, reading))
-    reading = replace(reading, labels=label_names(read_rows(data, Path(), Faults("skip")), reading))
+    reading = replace(reading, labels=label_names(read_rows(data, Path(), Faults("skip"), layout), reading))
     faults = Faults("skip")
-    examples = Examples.of(read_examples(read_rows(data, Path(), faults), reading, faults))
+    examples = Examples.of(read_examples(read_rows(data, Path(), faults, layout), reading, faults))
     faults.settle(data)
-    return _Seen(reading, first, examples, faults)
+    return _Seen(reading, first, examples, faults, layout)
 
 
 def _require_enough(data: str, seen: _Seen) -> None:
@@ -116,6 +117,12 @@ def _require_enough(data: str, seen: _Seen) -> None:
             f"{data}: {len(seen.examples):,} rows ask {seen.questions:,} different questions; training, validation and "
             f"test need one each at least. The first row has {listed(seen.first.columns)}"
         )
+
+
+def _no_header(data: str, seen: _Seen) -> Iterator[str]:
+    for name in without_header(data, Path(), seen.layout)[:1]:
+        columns = listed(seen.first.columns)
+        yield f"{name}: the first line is read as a row, and its columns are called {columns}; `header: true` says else"
 
 
 def _remarks(seen: _Seen) -> Iterator[str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections import Counter
 
 from fairtune.data.formats.layout import Layout
+from fairtune.data.languages import language_codes, language_names
 from fairtune.errors import DataError
 
 # What the columns of a table with two columns and no names of its own are called.
@@ -66,7 +66,12 @@ def _is_value(cell: str) -> bool:
 
 def _is_known(words: set[str]) -> bool:
     """Words that name columns, one of them beyond doubt; or two languages, or the codes of two."""
-    return bool(words & _WORDS) or any("_" in word for word in words) or words <= _languages() or words <= _codes()
+    return (
+        bool(words & _WORDS)
+        or any("_" in word for word in words)
+        or words <= language_names()
+        or words <= language_codes()
+    )
 
 
 # Of columns in common use. "Go." beside "Ve." is a row; "question" beside "answer" names two columns.
@@ -75,19 +80,3 @@ _WORDS = frozenset(
     | {"target", "text", "sentence", "label", "labels", "class", "category", "title", "content", "document", "summary"}
     | {"review", "sentiment", "tweet", "message", "intent", "src", "tgt"}
 )
-
-
-@functools.cache
-def _languages() -> frozenset[str]:
-    from babel import Locale
-
-    return frozenset(str(name).casefold() for name in Locale("en").languages.values())
-
-
-@functools.cache
-def _codes() -> frozenset[str]:
-    """Of two letters and of three: en, eng."""
-    from babel import Locale
-    from babel.core import get_global
-
-    return frozenset(str(code).casefold() for code in {**Locale("en").languages, **get_global("language_aliases")})

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fairtune.data.examples import Message
-from fairtune.data.languages import is_language
+from fairtune.data.languages import language_codes, language_names
 from fairtune.data.shapes.columns import question, shown, text
 from fairtune.data.shapes.protocol import Reading, Shape
 
@@ -36,7 +36,9 @@ def _unpacked(columns: Mapping[str, Any]) -> dict[str, Any]:
 
 def _languages(columns: Mapping[str, Any]) -> frozenset[str] | None:
     """Two columns that are called after languages, whichever way they are written: all stand there in small letters."""
-    found = frozenset(name for name in columns if isinstance(name, str) and name.islower() and is_language(name))
+    # A column called id holds names of rows far more often than Indonesian.
+    known = (language_names() | language_codes()) - {"id"}
+    found = frozenset(name for name in columns if name in known)
     return found if len(found) == len(_PAIRS[0]) else None
 
 
