@@ -52,6 +52,7 @@ SIMPLE = {
     "instructions": "{{ eos_token }}{% for m in messages %}{% if m['role'] == 'user' %}"
     "{{ '[INST] ' + m['content'] + ' [/INST]' }}{% else %}{{ m['content'] ~ eos_token }}{% endif %}{% endfor %}",
     "a date": "{{ date_string }} " + tiny.CHAT_TEMPLATE,
+    "braces": "{{ '{0} {a }' }}" + tiny.CHAT_TEMPLATE,
 }
 LOOKING = {
     "trimmed": tiny.CHAT_TEMPLATE.replace("message['content']", "message['content'] | trim"),
@@ -74,7 +75,7 @@ LOOKING = {
     ),
 }
 PIECES = ["a", "b", "ab", " ", "\n", "  ", "<|im_end|>", "<|im_start|>", "<|im", "_end|>", "<|endoftext|>", "é", "😀"]
-PIECES += ["\u200d", "user\n", "</think>", "<b>", "\t", "[INST]"]
+PIECES += ["\u200d", "user\n", "</think>", "<b>", "\t", "[INST]", "{0}", "}"]
 TEXT = st.lists(st.sampled_from(PIECES), min_size=1, max_size=7).map("".join).filter(str.strip)
 ANY = TEXT | st.text(min_size=1, max_size=12).filter(lambda text: text.strip() and text.isprintable())
 
