@@ -35,7 +35,10 @@ def fairtune(
 
 
 def inside(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The same command in this process, which has torch in memory already: seconds become tenths."""
+    """The same command in this process, which has torch in memory already: seconds become tenths.
+
+    The processes of runs are forked from one that started with the first of them, and have its environment.
+    """
     from fairtune.cli import main
 
     out, err = io.StringIO(), io.StringIO()

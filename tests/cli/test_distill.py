@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests import tiny
-from tests.cli.command import inside, records, study
+from tests.cli.command import fairtune, inside, records, study
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def taught(tmp_path_factory, llama):
     ]
     models = [{"source": str(llama), "name": "big"}, {"source": str(llama), "first_layers": 1, "name": "half"}]
     path = study(folder, llama, methods=methods, models=models)
-    result = inside("run", path, cwd=folder, FAIRTUNE_CACHE=str(folder / "cache"))
+    result = fairtune("run", path, cwd=folder, FAIRTUNE_CACHE=str(folder / "cache"))
     assert result.returncode == 0, result.stderr
     return folder, path, result
 
@@ -41,7 +41,7 @@ def test_lessons_are_computed_once(taught):
     folder, path, _ = taught
     kept = sorted((folder / "cache" / "lessons").glob("*/lessons.json"))
     assert len(kept) == 2
-    result = inside("run", path, cwd=folder, FAIRTUNE_CACHE=str(folder / "cache"))
+    result = fairtune("run", path, cwd=folder, FAIRTUNE_CACHE=str(folder / "cache"))
     assert result.returncode == 0
     assert sorted((folder / "cache" / "lessons").glob("*/lessons.json")) == kept
 
