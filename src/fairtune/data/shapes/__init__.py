@@ -137,7 +137,7 @@ def _require_new_id(row: Row, seen: set[int]) -> None:
     own = row.columns.get("id")
     if isinstance(own, bool) or not isinstance(own, (str, int)):
         return
-    # Of millions of rows only eight bytes each are kept.
+    # Of millions of rows only a hash each is kept.
     known = int(digest(f"{type(own).__name__} {own!r}"), 16)
     if known in seen:
         raise ValueError(f"id {shown(own)} stands in an earlier row already; ids must differ, or leave out the column")
