@@ -12,6 +12,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from fairtune.data.by_place import ByPlace
 from fairtune.data.examples import Example, Message, digest
 
 Rows = npt.NDArray[np.int64]
@@ -97,7 +98,7 @@ class Examples(Sequence[Example]):
         return Examples(self._stored, self._rows, repeats if (repeats > 1).any() else None)
 
 
-class _OnDisk(Sequence[Example]):
+class _OnDisk(ByPlace[Example]):
     """Examples in an Arrow file that nobody else sees: it is gone with the process."""
 
     def __init__(self, table: Any) -> None:
@@ -125,15 +126,8 @@ class _OnDisk(Sequence[Example]):
     def __len__(self) -> int:
         return int(self._table.num_rows)
 
-    @overload
-    def __getitem__(self, place: int) -> Example: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> list[Example]: ...
-
-    def __getitem__(self, place: int | slice) -> Example | list[Example]:
-        if isinstance(place, slice):
-            return [self[index] for index in range(*place.indices(len(self)))]
+    def at(self, place: int) -> Example:
+        """Read back from its line."""
         batch = int(np.searchsorted(self._ends, place, side="right"))
         start = int(self._ends[batch]) - self._batches[batch].num_rows
         return _example(self._batches[batch].column(0)[place - start].as_py())
@@ -141,9 +135,10 @@ class _OnDisk(Sequence[Example]):
 
 def _line(example: Example) -> str:
     turns = [[message.role, message.content] for message in example.messages]
-    return json.dumps([example.id, turns, example.task_system, example.where, example.group], ensure_ascii=False)
+    kept = example.id, turns, example.task_system, example.where, example.group, example.origin
+    return json.dumps(kept, ensure_ascii=False)
 
 
 def _example(line: str) -> Example:
-    name, turns, task_system, where, group = json.loads(line)
-    return Example(name, tuple(Message(role, content) for role, content in turns), task_system, where, group)
+    name, turns, *others = json.loads(line)
+    return Example(name, tuple(Message(role, content) for role, content in turns), *others)

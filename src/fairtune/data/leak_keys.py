@@ -9,10 +9,10 @@ import itertools
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import overload
 
 import numpy as np
 
+from fairtune.data.by_place import ByPlace
 from fairtune.data.examples import Example, asked
 from fairtune.data.near import LONG, Hashes, Ints, ranges
 from fairtune.data.words import normalised
@@ -24,7 +24,7 @@ _DOCUMENT, _OVERLAP = 4_000, 1_000
 _IN_MEMORY = 2_000_000
 
 
-class Texts(Sequence[str]):
+class Texts(ByPlace[str]):
     """Different texts of a part, read again whenever they are asked for, and the rows that have each."""
 
     def __init__(self, read: Callable[[int], list[str]], rows: Ints, pieces: Ints, hashes: Hashes) -> None:
@@ -43,15 +43,8 @@ class Texts(Sequence[str]):
     def __len__(self) -> int:
         return len(self.firsts)
 
-    @overload
-    def __getitem__(self, place: int) -> str: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> list[str]: ...
-
-    def __getitem__(self, place: int | slice) -> str | list[str]:
-        if isinstance(place, slice):
-            return [self[index] for index in range(*place.indices(len(self)))]
+    def at(self, place: int) -> str:
+        """Read from the first row that has it."""
         return self._read(int(self.firsts[place]))[int(self._pieces[place])]
 
     def blocks(self, words: int) -> Iterator[tuple[int, list[str]]]:
@@ -143,7 +136,7 @@ class LeakPart:
         return functools.lru_cache(maxsize=None if self.words < _IN_MEMORY else 1)(read)
 
 
-class Chain(Sequence[Example]):
+class Chain(ByPlace[Example]):
     """Rows of several parts, one after another."""
 
     def __init__(self, parts: Sequence[Sequence[Example]]) -> None:
@@ -153,18 +146,9 @@ class Chain(Sequence[Example]):
     def __len__(self) -> int:
         return self._ends[-1]
 
-    @overload
-    def __getitem__(self, place: int) -> Example: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> list[Example]: ...
-
-    def __getitem__(self, place: int | slice) -> Example | list[Example]:
-        if isinstance(place, slice):
-            return [self[index] for index in range(*place.indices(len(self)))]
+    def at(self, place: int) -> Example:
+        """The row of the part that it falls into."""
         part = bisect.bisect_right(self._ends, place)
-        if part == len(self._ends):
-            raise IndexError(place)
         return self._parts[part][place - (self._ends[part] - len(self._parts[part]))]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -49,6 +50,10 @@ class Splits:
 
     def fingerprint(self) -> str:
         """Hash over ids (content) of every part in order; the same for the same content in any file."""
+        return self._fingerprint
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
         found = hashlib.sha256()
         for place, (name, example) in enumerate(
             (name, example) for name, part in self.parts.items() for example in part

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fairtune.data import Encoded, Splits, encode_all
+from fairtune.data import Encoded, Splits
 from fairtune.data.augment import AUGMENTATIONS, Added, Instruction, Tools, Translator, add_encoded, add_examples
 from fairtune.data.augment import Augmentation as Kind
 from fairtune.data.shapes.labels import listed
+from fairtune.data.tokens.stream import lines_of
 from fairtune.errors import DataError, Problem
 from fairtune.models import cache_folder, fetch, identify
 from fairtune.records import Augmentation
@@ -124,7 +125,7 @@ def _added(
     tools = Tools(Path(choice.root), cache_folder(), _translators(choice, device))
     questions = [*splits.validation, *splits.test]
     made = add_examples(kind, splits.train, options, spec.seed, tools, questions, instruction)
-    return Added(tuple(encode_all(made.items, tokenizer)), made.not_made, made.held_out)
+    return Added(tuple(line.encoded() for line in lines_of(made.items, tokenizer)), made.not_made, made.held_out)
 
 
 def _translators(choice: AugmentChoice, device: torch.device) -> Callable[[str, Mapping[str, Any]], Translator]:
