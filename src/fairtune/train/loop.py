@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from fairtune.data import Encoded, updates
+from fairtune.data import Encoded, Updates, updates
 from fairtune.errors import DivergedError
 from fairtune.methods import Tuned
 from fairtune.models.likelihood import item_losses
@@ -34,6 +34,9 @@ class UpdateReport:
     tokens: int
     seconds: float
     grad_norm: float
+
+
+Report = Callable[[UpdateReport], None]
 
 
 @dataclass
@@ -62,7 +65,7 @@ def train(
     training: Training,
     seed: int,
     scratch: Path,
-    report: Callable[[UpdateReport], None],
+    report: Report,
 ) -> TrainingResult:
     """Trains what a method marked as trainable, and leaves the chosen epoch's weights in the model.
 
@@ -74,71 +77,91 @@ def train(
         DivergedError: a loss or gradient was not finite; the message names the update.
     """
     torch.manual_seed(seed)
-    model = tuned.model
-    trainable = [(name, p) for name, p in model.network.named_parameters() if p.requires_grad]
-    optimizer = MasterAdamW([(p, tuned.rate_factor(name)) for name, p in trainable], training)
-    best = BestWeights(tuned, scratch)
-    result = TrainingResult()
+    loop = Loop(tuned, examples, validation, training, seed, scratch, report)
     try:
         if training.gradient_checkpointing:
             # Keeps only the input of each layer for the backward pass (Chen et al. 2016).
-            model.network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        total = training.total_updates(len(examples))
-        done = 0
-        for epoch in itertools.count():
-            done = _epoch(tuned, examples, training, seed, epoch, done, total, optimizer, result, report)
-            best.offer(mean_loss(model, validation), write=done < total and training.keep == "best")
-            if done == total:
-                break
-        if training.keep == "best":
-            best.restore()
-            result.best_epoch = best.epoch
+            tuned.model.network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        return loop.run()
     finally:
         if training.gradient_checkpointing:
-            model.network.gradient_checkpointing_disable()
-        optimizer.close()
-        scratch.unlink(missing_ok=True)
-    result.validation_losses = tuple(best.losses)
-    return result
+            tuned.model.network.gradient_checkpointing_disable()
+        loop.close()
 
 
-def _epoch(
-    tuned: Tuned,
-    examples: Sequence[Encoded],
-    training: Training,
-    seed: int,
-    epoch: int,
-    start: int,
-    total: int,
-    optimizer: MasterAdamW,
-    result: TrainingResult,
-    report: Callable[[UpdateReport], None],
-) -> int:
-    """Goes through the examples once, or as far as the updates reach; returns how many updates are done then."""
-    plan = updates(len(examples), training.batch_size, seed, epoch)
-    here = min(len(plan), total - start)
-    tuned.model.network.train()
-    for done, rows in enumerate(itertools.islice(plan, here), start):
-        rate = learning_rate_at(done, total, training)
+class Loop:
+    """A training under way. Where it stands is ``done``, the updates so far: epoch and position follow from it."""
+
+    def __init__(
+        self,
+        tuned: Tuned,
+        examples: Sequence[Encoded],
+        validation: Sequence[Encoded],
+        training: Training,
+        seed: int,
+        scratch: Path,
+        report: Report,
+    ) -> None:
+        self.tuned, self.training = tuned, training
+        self._examples, self._validation, self._report = examples, validation, report
+        trainable = [(name, p) for name, p in tuned.model.network.named_parameters() if p.requires_grad]
+        self.optimizer = MasterAdamW([(p, tuned.rate_factor(name)) for name, p in trainable], training)
+        self.best = BestWeights(tuned, scratch)
+        self.result = TrainingResult()
+        self.done = 0
+        self.total = training.total_updates(len(examples))
+        self._per_epoch = len(updates(len(examples), training.batch_size, seed, 0))
+        self._order = functools.lru_cache(maxsize=1)(
+            functools.partial(updates, len(examples), training.batch_size, seed)
+        )
+
+    def run(self) -> TrainingResult:
+        """Goes on from where it stands to the last update."""
+        while self.done < self.total:
+            order, epoch, position = self._place()
+            self._update(order[position], epoch)
+            if position + 1 == len(order) or self.done == self.total:
+                loss = mean_loss(self.tuned.model, self._validation)
+                self.best.offer(loss, write=self.done < self.total and self.training.keep == "best")
+        if self.training.keep == "best":
+            self.best.restore()
+            self.result.best_epoch = self.best.epoch
+        self.result.validation_losses = tuple(self.best.losses)
+        return self.result
+
+    def close(self) -> None:
+        """Gives memory and scratch file back."""
+        self.optimizer.close()
+        self.best.file.unlink(missing_ok=True)
+
+    def _place(self) -> tuple[Updates, int, int]:
+        """The order of the present epoch, the epoch from 0, and the position of the next update in it."""
+        epoch, position = divmod(self.done, self._per_epoch)
+        return self._order(epoch), epoch, position
+
+    def _update(self, rows: Sequence[int], epoch: int) -> None:
+        rate = learning_rate_at(self.done, self.total, self.training)
+        self.tuned.model.network.train()
         started = time.perf_counter()
         try:
-            outcome = step(tuned, [examples[row] for row in rows], optimizer, rate, done + 1)
+            outcome = step(self.tuned, [self._examples[row] for row in rows], self.optimizer, rate, self.done + 1)
         except DivergedError as error:
-            raise DivergedError(f"update {done + 1} of {total}, learning rate {rate:.3g}: {error}") from None
-        result.add(outcome, time.perf_counter() - started)
-        report(
+            where = f"update {self.done + 1} of {self.total}, learning rate {rate:.3g}"
+            raise DivergedError(f"{where}: {error}") from None
+        self.result.add(outcome, time.perf_counter() - started)
+        self.done += 1
+        self._report(
             UpdateReport(
-                done + 1,
-                total,
+                self.done,
+                self.total,
                 epoch + 1,
                 outcome.loss,
                 rate,
-                result.tokens,
-                result.update_seconds,
+                self.result.tokens,
+                self.result.update_seconds,
                 outcome.grad_norm,
             )
         )
-    return start + here
 
 
 def mean_loss(model: LanguageModel, examples: Sequence[Encoded]) -> float:
