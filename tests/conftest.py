@@ -34,6 +34,12 @@ def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def gemma3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A layer that looks back a window of 16 tokens, and one that sees everything."""
+    return tiny.save_model(tmp_path_factory.mktemp("gemma3"), kind="gemma3")
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real task data beside the project, where they are."""
     folder = Path(__file__).parents[2] / "shared" / "data"

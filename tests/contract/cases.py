@@ -73,9 +73,12 @@ def tuned(case: Case, folders: dict[str, Path], seed: int = 0, precision: str = 
     return tiny.tuned(folders[case.kind], case.method, case.options, seed, precision)
 
 
-def trained(case: Case, folders: dict[str, Path], scratch: Path, recipe: Training = RECIPE, **how: Any) -> Any:
+def trained(
+    case: Case, folders: dict[str, Path], scratch: Path, recipe: Training = RECIPE, batching: Any = None, **how: Any
+) -> Any:
     """After a few updates; with the curve."""
     made = tuned(case, folders, **how)
+    made.model.batching = batching or made.model.batching
     curve: list[Any] = []
     train(made, tiny.encoded(12), tiny.encoded(3, seed=9), recipe, 0, scratch / "best", curve.append)
     return made, [update.loss for update in curve]

@@ -12,11 +12,11 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-import fairtune.train.step
 from fairtune.errors import SpecError
 from fairtune.evaluate.generation import generate
 from fairtune.methods import METHODS
 from fairtune.models.likelihood import item_losses
+from fairtune.models.rows import Batching
 from tests import tiny
 from tests.contract.cases import CASES, RECIPE, TRAINED, Case, each, logits, namespace, trained, tuned
 
@@ -133,12 +133,11 @@ def test_an_answer_does_not_depend_on_its_batch(student):
     assert generate(student.tuned.model, items, 6) == [generate(student.tuned.model, [i], 6)[0] for i in items]
 
 
-def test_neither_the_cut_into_micro_batches_nor_recomputing_changes_anything(student, folders, tmp_path, monkeypatch):
+def test_neither_the_cut_into_micro_batches_nor_recomputing_changes_anything(student, folders, tmp_path):
     if student.case.options.get("code") == "int8":
         pytest.skip("LLM.int8() keeps outlier columns of a batch apart")
-    monkeypatch.setattr(fairtune.train.step, "TOKEN_BUDGET", 1)
     recipe = RECIPE.model_copy(update={"gradient_checkpointing": not student.method.no_checkpointing})
-    made, cut = trained(student.case, folders, tmp_path, recipe)
+    made, cut = trained(student.case, folders, tmp_path, recipe, Batching(1, packed=False, fused=False))
     assert cut == pytest.approx(student.losses, rel=1e-4)
     assert not any(getattr(module, "gradient_checkpointing", False) for module in made.model.network.modules())
 

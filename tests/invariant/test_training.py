@@ -5,9 +5,9 @@ import hashlib
 import pytest
 import torch
 
-import fairtune.train.step
 from fairtune.errors import DivergedError
 from fairtune.methods import Tuned
+from fairtune.models.rows import Batching
 from fairtune.study import Training
 from fairtune.train.loop import mean_loss, train
 from tests import tiny
@@ -15,10 +15,11 @@ from tests import tiny
 RECIPE = Training(epochs=2, batch_size=6, learning_rate=5e-3)
 
 
-def run(folder, method="full", recipe=RECIPE, seed=0, scratch=None, precision="fp32", options=None):
+def run(folder, method="full", recipe=RECIPE, seed=0, scratch=None, precision="fp32", options=None, batching=None):
     """Trains a tiny model; losses, and the model."""
     tuned = tiny.tuned(folder, method, options, seed, precision)
     model = tuned.model
+    model.batching = batching or model.batching
     curve = []
     result = train(tuned, tiny.encoded(16), tiny.encoded(5, seed=9), recipe, seed, scratch, curve.append)
     return [update.loss for update in curve], model, result
@@ -40,14 +41,29 @@ def test_the_same_seed_gives_the_same_bits(llama, tmp_path, method, precision):
     assert bits(one.network) == bits(two.network)
 
 
-@pytest.mark.parametrize("budget", [1, 150, 100_000])
-def test_the_cut_into_micro_batches_does_not_matter(llama, tmp_path, monkeypatch, budget):
-    usual, model, _ = run(llama, scratch=tmp_path / "a")
-    monkeypatch.setattr(fairtune.train.step, "TOKEN_BUDGET", budget)
-    other, cut, _ = run(llama, scratch=tmp_path / "b")
-    assert other == pytest.approx(usual, rel=2e-5)
-    for name, weight in model.network.state_dict().items():
-        assert torch.allclose(weight, cut.network.state_dict()[name], atol=2e-4), name
+WAYS = {
+    "one text at a time": Batching(budget=1, packed=True),
+    "a few at a time": Batching(budget=150, packed=True),
+    "all at once": Batching(budget=100_000, packed=True),
+    "nothing shared": Batching(packed=True, share=False),
+    "padded": Batching(packed=False),
+    "padded, one at a time": Batching(budget=1, packed=False),
+    "all logits at once": Batching(packed=True, fused=False),
+    "padded, all logits at once": Batching(budget=100_000, packed=False, fused=False),
+}
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3"])
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_how_an_update_is_cut_and_laid_out_does_not_matter(method, kind, request, tmp_path):
+    folder = request.getfixturevalue(kind)
+    recipe = RECIPE.model_copy(update={"epochs": None, "updates": 20, "batch_size": 5})
+    usual = drift_of = None
+    for name, way in WAYS.items():
+        found = run(folder, method, recipe, scratch=tmp_path / "a", batching=way)[0]
+        usual = usual or found
+        drift_of = [abs(one - other) / one for one, other in zip(usual, found, strict=True)]
+        assert max(drift_of) < 1e-5, name
 
 
 def test_every_method_sees_the_same_examples_in_the_same_order(llama, tmp_path, monkeypatch):

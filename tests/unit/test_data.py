@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -13,12 +14,14 @@ from fairtune.data import (
     load_splits,
     micro_batches,
     overlap,
+    packs,
     read_rows,
+    shared_beginning,
     to_examples,
     updates,
 )
 from fairtune.data.cut import cut_to, require_context
-from fairtune.data.encode import stop_tokens
+from fairtune.data.encode import Encoded, stop_tokens
 from fairtune.data.split import take
 from fairtune.errors import DataError
 from fairtune.study import Prompt, Task, load_task
@@ -273,8 +276,29 @@ def test_micro_batches_hold_every_row_once_within_the_budget(lengths, budget):
     cut = micro_batches(lengths, budget)
     assert sorted(row for batch in cut for row in batch.rows) == list(range(len(lengths)))
     for batch in cut:
-        assert batch.length == max(lengths[row] for row in batch.rows)
-        assert len(batch.rows) * batch.length <= budget or len(batch.rows) == 1
+        own = [lengths[row] for row in batch.rows]
+        assert batch.computed == len(own) * max(own)
+        assert batch.padding == batch.computed - sum(own)
+        assert batch.computed <= budget or len(own) == 1
+
+
+TEXTS = st.lists(st.lists(st.integers(0, 2), min_size=2, max_size=9).map(tuple), min_size=1, max_size=30)
+
+
+@given(TEXTS, st.integers(1, 60), st.booleans())
+def test_packs_hold_every_text_once_and_a_shared_beginning_once(texts, budget, share):
+    made = [Encoded(str(index), text, (False, *[True] * (len(text) - 1)), 1, "") for index, text in enumerate(texts)]
+    later = [replace(item, supervised=(*[False] * (len(item.tokens) - 1), True)) for item in made]
+    for batch in (made, later):
+        cut = packs(batch, budget, share)
+        assert sorted(row for pack in cut for row in pack.rows) == list(range(len(batch)))
+        for pack in cut:
+            own = [batch[row] for row in pack.rows]
+            shared = shared_beginning(own) if share else 0
+            assert all(item.tokens[:shared] == own[0].tokens[:shared] for item in own)
+            assert not any(any(item.supervised[: shared + 1]) for item in own)
+            assert pack.computed == sum(item.needed - shared for item in own) + shared
+            assert pack.computed <= budget or len(own) == 1
 
 
 # --- real data -----------------------------------------------------------------------------------------------------

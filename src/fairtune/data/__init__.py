@@ -1,6 +1,6 @@
 """Rows ▸ examples ▸ parts ▸ tokens ▸ batches. Nothing here needs torch."""
 
-from fairtune.data.batches import MicroBatch, Updates, micro_batches, updates
+from fairtune.data.batches import MicroBatch, Updates, micro_batches, packs, shared_beginning, updates
 from fairtune.data.corpus import Examples
 from fairtune.data.cut import Cut, cut_to, join, lengths_of, only_last_answer, require_context
 from fairtune.data.encode import Encoded, encode_all, stop_tokens
@@ -48,10 +48,12 @@ __all__ = [
     "micro_batches",
     "only_last_answer",
     "overlap",
+    "packs",
     "placed",
     "read_rows",
     "recognise",
     "require_context",
+    "shared_beginning",
     "stop_tokens",
     "to_examples",
     "updates",

@@ -47,6 +47,18 @@ class Encoded:
         """Number of tokens that carry loss. A first token has nothing to be predicted from."""
         return sum(self.supervised[1:])
 
+    @property
+    def needed(self) -> int:
+        """Tokens that the network must see: those before the last one that carries loss."""
+        carries = self.supervised[:0:-1]
+        return len(self.tokens) - 1 - carries.index(True) if True in carries else 0
+
+    @property
+    def sharable(self) -> int:
+        """Tokens before the one that predicts the first supervised one: at most these can be another text's too."""
+        carries = self.supervised[1:]
+        return carries.index(True) if True in carries else 0
+
 
 class Line(NamedTuple):
     """One example as a table of tokens keeps it.

@@ -65,7 +65,7 @@ def _batches(model: LanguageModel, lengths: list[int], rows: int) -> list[MicroB
     for length in sorted(set(lengths)):
         alike = [row for row, own in enumerate(lengths) if own == length]
         for batch in micro_batches([length] * len(alike), _PROMPT_BUDGET, rows):
-            batches.append(MicroBatch(tuple(alike[row] for row in batch.rows), length))
+            batches.append(MicroBatch(tuple(alike[row] for row in batch.rows), batch.computed))
     return batches
 
 
@@ -74,17 +74,18 @@ def _continue(
     model: LanguageModel, items: Sequence[Encoded], batch: MicroBatch, config: GenerationConfig
 ) -> list[list[int]]:
     """New tokens of each row. Prompts are padded on the left, masked, so that answers begin together."""
-    tokens = torch.full((len(batch.rows), batch.length), model.stops[0])
+    length = max(items[row].prompt_length for row in batch.rows)
+    tokens = torch.full((len(batch.rows), length), model.stops[0])
     mask = torch.zeros_like(tokens)
     for position, row in enumerate(batch.rows):
         prompt = items[row].prompt
-        tokens[position, batch.length - len(prompt) :] = torch.tensor(prompt)
-        mask[position, batch.length - len(prompt) :] = 1
+        tokens[position, length - len(prompt) :] = torch.tensor(prompt)
+        mask[position, length - len(prompt) :] = 1
     with model.computing():
         output = model.network.generate(
             input_ids=tokens.to(model.device), attention_mask=mask.to(model.device), generation_config=config
         )
-    return [new.tolist() for new in output[:, batch.length :].cpu()]
+    return [new.tolist() for new in output[:, length:].cpu()]
 
 
 def _answer(model: LanguageModel, new: list[int]) -> Answer:

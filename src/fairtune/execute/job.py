@@ -192,6 +192,7 @@ def _token_counts(result: TrainingResult, cut: Cut) -> TokenCounts:
     return TokenCounts(
         train=result.tokens,
         supervised=result.supervised,
+        computed=result.computed,
         padding=result.padding,
         cut_examples=cut.examples,
         cut_tokens=cut.tokens,

@@ -34,14 +34,14 @@ class PromptOptions(VirtualTokens):
 def attach_virtual(model: LanguageModel, config: Any, course: Course) -> Tuned:
     """A network with virtual tokens, which take room in its context."""
     tuned = wrap(model, config, course)
-    model.virtual_tokens = config.num_virtual_tokens
+    model.put_before(config.num_virtual_tokens)
     return tuned
 
 
 def restore_virtual(model: LanguageModel, options: Mapping[str, Any], folder: Any) -> Tuned:
     """The base with saved virtual tokens."""
     tuned = restore(model, options, folder)
-    model.virtual_tokens = model.network.active_peft_config.num_virtual_tokens
+    model.put_before(model.network.active_peft_config.num_virtual_tokens)
     return tuned
 
 

@@ -19,9 +19,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from fairtune.data import Encoded, lengths_of, micro_batches
+from fairtune.data import Encoded
 from fairtune.errors import BudgetError
-from fairtune.models.likelihood import TOKEN_BUDGET, supervised_logits
+from fairtune.models.likelihood import supervised_logits
 from fairtune.models.load import LanguageModel
 from fairtune.units import format_bytes
 
@@ -135,7 +135,7 @@ def _fill(
     model.network.eval()
     spans: dict[str, tuple[int, int]] = {}
     start = heard = 0
-    for micro in micro_batches(lengths_of(examples), TOKEN_BUDGET):
+    for micro in model.batching.cut(examples):
         batch = [examples[row] for row in micro.rows]
         logits, _, _ = supervised_logits(model, batch)
         log_p = (logits[:, :width] / temperature).log_softmax(-1)

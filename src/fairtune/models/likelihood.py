@@ -4,35 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn.functional import cross_entropy
 
-from fairtune.data import Encoded, lengths_of, micro_batches
-from fairtune.models.load import LanguageModel
+from fairtune.data import Encoded
+from fairtune.models.cross_entropy import linear_cross_entropy
+from fairtune.models.rows import Laid, packed, padded
 
-# Padded tokens of a micro-batch. On a CPU about 512 to 1,024 fit the cache best (docs/log.md). An update, or a
-# test set, is cut into as many as it needs; the cut never changes a result.
-TOKEN_BUDGET = 512
+if TYPE_CHECKING:
+    from fairtune.models.load import LanguageModel
 
 
 def supervised_logits(
     model: LanguageModel, batch: Sequence[Encoded]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What the model gives where a supervised token of a batch is to be predicted.
-
-    Rows are padded on the right and no attention mask is given: in a causal model no token sees what follows it,
-    so padding cannot reach a score. Logits are computed only where a supervised token is predicted.
+    """What the model gives where a supervised token of a batch is to be predicted; nothing else becomes logits.
 
     Returns:
         logits ``(tokens, vocabulary)`` in fp32, the supervised tokens ``(tokens,)``, and for each the row of the batch
         it belongs to, ``(tokens,)``.
     """
-    tokens, supervised = _padded(batch, model.device)
-    predicts = supervised[:, 1:]  # position t predicts token t + 1, and the last position predicts nothing
-    with model.computing(), model.gate.only(predicts):
-        logits = model.network(input_ids=tokens[:, :-1], use_cache=False).logits
-    return logits.float(), tokens[:, 1:][predicts], predicts.nonzero()[:, 0]
+    laid = _laid(model, batch)
+    with model.computing(), model.gate.only(laid.predicts):
+        logits = model.network(**laid.arguments()).logits
+    return logits.float(), laid.answers, laid.texts
 
 
 def supervised_losses(model: LanguageModel, batch: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -41,8 +38,26 @@ def supervised_losses(model: LanguageModel, batch: Sequence[Encoded]) -> tuple[t
     Returns:
         losses ``(tokens,)`` in fp32, and for each the row of the batch it belongs to, ``(tokens,)``.
     """
-    logits, answers, rows = supervised_logits(model, batch)
-    return cross_entropy(logits, answers, reduction="none"), rows
+    if not (model.batching.fused and type(model.gate.layer) is torch.nn.Linear):
+        logits, answers, texts = supervised_logits(model, batch)
+        return cross_entropy(logits, answers, reduction="none"), texts
+    laid = _laid(model, batch)
+    with model.computing(), model.gate.taking(laid.predicts) as hidden:
+        model.network(**laid.arguments())
+        return linear_cross_entropy(hidden[0], model.gate.layer, laid.answers), laid.texts
+
+
+def _laid(model: LanguageModel, batch: Sequence[Encoded]) -> Laid:
+    if not model.batching.packed:
+        return padded(batch, model.device)
+    return packed(batch, model.batching.share and not _drops(model.network), model.device)
+
+
+def _drops(network: torch.nn.Module) -> bool:
+    """Whether activations are dropped at random now: texts that share them would share the draw."""
+    return network.training and any(
+        isinstance(module, torch.nn.Dropout) and module.p > 0 for module in network.modules()
+    )
 
 
 @dataclass(frozen=True)
@@ -71,25 +86,18 @@ def item_losses(
     """
     model.network.eval()
     scored: dict[int, ItemLoss] = {}
-    for micro in micro_batches(lengths_of(examples), TOKEN_BUDGET):
+    for micro in model.batching.cut(examples):
         batch = [examples[row] for row in micro.rows]
-        logits, targets, rows = supervised_logits(model, batch)
-        losses, rows = cross_entropy(logits, targets, reduction="none").cpu(), rows.cpu()
-        sums = torch.zeros(len(micro.rows), dtype=torch.float64).index_add_(0, rows, losses.double())
+        if see is None:
+            losses, texts = supervised_losses(model, batch)
+        else:
+            logits, answers, texts = supervised_logits(model, batch)
+            losses = cross_entropy(logits, answers, reduction="none")
+        losses, texts = losses.cpu(), texts.cpu()
+        sums = torch.zeros(len(micro.rows), dtype=torch.float64).index_add_(0, texts, losses.double())
         for position, row in enumerate(micro.rows):
             scored[row] = ItemLoss(float(sums[position]), batch[position].answer_tokens)
             if see is not None:
-                see(row, logits[(rows == position).to(logits.device)].cpu())
+                see(row, logits[(texts == position).to(logits.device)].cpu())
         done(len(scored))
     return [scored[row] for row in range(len(examples))]
-
-
-def _padded(batch: Sequence[Encoded], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """``(rows, length)`` of tokens, and of whether each carries loss. The first of a row never does."""
-    length = max(len(item.tokens) for item in batch)
-    tokens = torch.zeros((len(batch), length), dtype=torch.long)
-    supervised = torch.zeros((len(batch), length), dtype=torch.bool)
-    for row, item in enumerate(batch):
-        tokens[row, : len(item.tokens)] = torch.tensor(item.tokens)
-        supervised[row, 1 : len(item.tokens)] = torch.tensor(item.supervised[1:])
-    return tokens.to(device), supervised.to(device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from fairtune.data import stop_tokens
 from fairtune.errors import ModelError
 from fairtune.models.device import written_out_attention
 from fairtune.models.gate import OutputGate
+from fairtune.models.packable import prepare_batching
 from fairtune.models.precision import DTYPES, compute_in
 from fairtune.models.quantize import Quantization, keep_as_stored, load_arguments
+from fairtune.models.rows import Batching
 from fairtune.models.shape import keep_first_layers, positions
 from fairtune.study import Precision
 
@@ -35,12 +37,19 @@ class LanguageModel:
     """How the model's makers would sample from it; saved with a tuned model, never used for scores."""
     virtual_tokens: int = 0
     """Positions that a method has put before every text."""
+    batching: Batching = field(default_factory=Batching)
+    """How texts are cut into micro-batches and laid out."""
 
     @property
     def context(self) -> int | None:
         """Longest sequence in tokens, prompt and answer together; None if the model states none."""
         room = positions(self.network.config)
         return None if room is None else room - self.virtual_tokens
+
+    def put_before(self, tokens: int) -> None:
+        """A method puts virtual tokens before every text; each text then has a row of its own."""
+        self.virtual_tokens = tokens
+        self.batching = replace(self.batching, packed=False)
 
     def save(self, folder: Path) -> None:
         """The whole model and its tokenizer, as ``save_pretrained`` lays them out."""
@@ -121,9 +130,11 @@ def ready(network: Any, tokenizer: Any, precision: Precision, device: torch.devi
     defaults = network.generation_config or GenerationConfig()
     network.generation_config = GenerationConfig()
     gate = OutputGate(network.get_output_embeddings())
-    return LanguageModel(
+    model = LanguageModel(
         network, tokenizer, device, precision, stop_tokens(tokenizer, defaults.eos_token_id), gate, defaults
     )
+    prepare_batching(model)
+    return model
 
 
 def _kept_layers(folder: Path, trust_remote_code: bool, count: int | None) -> dict[str, Any]:

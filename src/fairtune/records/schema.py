@@ -66,7 +66,12 @@ class TokenCounts(Part):
 
     train: int = Field(description="tokens of training examples, padding excluded")
     supervised: int = Field(description="of these, tokens that carried loss")
-    padding: int = Field(description="padding computed besides")
+    computed: int | None = Field(
+        default=None,
+        description="tokens that the network saw: shared beginnings once, nothing after the last that is predicted; "
+        "None in records of before this was counted",
+    )
+    padding: int = Field(description="padding computed besides, within `computed`")
     cut_examples: int = Field(default=0, description="training examples longer than max_length, cut there")
     cut_tokens: int = Field(default=0, description="tokens those examples lost")
 

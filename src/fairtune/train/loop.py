@@ -45,6 +45,7 @@ class TrainingResult:
 
     tokens: int = 0
     supervised: int = 0
+    computed: int = 0
     padding: int = 0
     update_seconds: float = 0.0
     best_epoch: int | None = None
@@ -54,6 +55,7 @@ class TrainingResult:
         """Counts one update."""
         self.tokens += result.tokens
         self.supervised += result.supervised
+        self.computed += result.computed
         self.padding += result.padding
         self.update_seconds += seconds
 

@@ -8,21 +8,24 @@ from dataclasses import dataclass
 
 import torch
 
-from fairtune.data import Encoded, micro_batches
+from fairtune.data import Encoded
 from fairtune.errors import DivergedError
 from fairtune.methods import Tuned
-from fairtune.models.likelihood import TOKEN_BUDGET
 from fairtune.train.optimizer import MasterAdamW
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """Loss in nats per supervised token over the whole update; gradient norm before clipping; token counts."""
+    """Loss in nats per supervised token over the whole update; gradient norm before clipping; token counts.
+
+    ``tokens`` are those of the examples; ``computed`` those the network saw, ``padding`` among them.
+    """
 
     loss: float
     grad_norm: float
     tokens: int
     supervised: int
+    computed: int
     padding: int
 
 
@@ -40,12 +43,11 @@ def step(tuned: Tuned, batch: Sequence[Encoded], optimizer: MasterAdamW, learnin
     """
     supervised = sum(item.answer_tokens for item in batch)
     total = torch.zeros((), device=tuned.model.device)
-    padded = 0
-    for micro in micro_batches([len(item.tokens) for item in batch], TOKEN_BUDGET):
+    cut = list(tuned.model.batching.cut(batch))
+    for micro in cut:
         losses = tuned.objective([batch[row] for row in micro.rows])
         (losses.sum() / supervised).backward()  # type: ignore[no-untyped-call]
         total += losses.detach().sum()
-        padded += len(micro.rows) * micro.length
     loss = float(total) / supervised
     if not math.isfinite(loss):
         raise DivergedError(f"the loss is {loss}")
@@ -54,7 +56,8 @@ def step(tuned: Tuned, batch: Sequence[Encoded], optimizer: MasterAdamW, learnin
     tuned.updated(done)
     optimizer.clear()
     tokens = sum(len(item.tokens) for item in batch)
-    return StepResult(loss, norm, tokens, supervised, padded - tokens)
+    computed, padding = sum(micro.computed for micro in cut), sum(micro.padding for micro in cut)
+    return StepResult(loss, norm, tokens, supervised, computed, padding)
 
 
 def _penalise(tuned: Tuned) -> None:
