@@ -15,7 +15,7 @@ from fairtune.data import stop_tokens
 from fairtune.errors import ModelError
 from fairtune.models.device import written_out_attention
 from fairtune.models.gate import OutputGate
-from fairtune.models.precision import DTYPES, compute_in
+from fairtune.models.precision import WEIGHTS, compute_in
 from fairtune.models.quantize import Quantization, keep_as_stored, load_arguments
 from fairtune.models.shape import keep_first_layers, positions
 from fairtune.study import Precision
@@ -96,7 +96,7 @@ def load_model(
         AutoModelForCausalLM,
         folder,
         trust_remote_code,
-        dtype=DTYPES[precision],
+        dtype=WEIGHTS[precision],
         use_safetensors=True,
         output_loading_info=True,
         **written_out_attention(device, longest),

@@ -18,13 +18,17 @@ from fairtune.models.load import LanguageModel
 from fairtune.study import Training
 from fairtune.train.best import BestWeights
 from fairtune.train.optimizer import MasterAdamW
+from fairtune.train.scaling import Scaling
 from fairtune.train.schedule import learning_rate_at
 from fairtune.train.step import StepResult, step
 
 
 @dataclass(frozen=True)
 class UpdateReport:
-    """One line of curve.jsonl. ``tokens`` and ``seconds`` count from the first update, validation excluded."""
+    """One line of curve.jsonl. ``tokens`` and ``seconds`` count from the first update, validation excluded.
+
+    ``grad_norm`` is None for an update that was skipped.
+    """
 
     step: int
     steps: int
@@ -33,7 +37,7 @@ class UpdateReport:
     learning_rate: float
     tokens: int
     seconds: float
-    grad_norm: float
+    grad_norm: float | None
 
 
 @dataclass
@@ -46,6 +50,7 @@ class TrainingResult:
     update_seconds: float = 0.0
     best_epoch: int | None = None
     validation_losses: tuple[float, ...] = ()
+    scaling: Scaling | None = None
 
     def add(self, result: StepResult, seconds: float) -> None:
         """Counts one update."""
@@ -76,7 +81,7 @@ def train(
     torch.manual_seed(seed)
     model = tuned.model
     trainable = [(name, p) for name, p in model.network.named_parameters() if p.requires_grad]
-    optimizer = MasterAdamW([(p, tuned.rate_factor(name)) for name, p in trainable], training)
+    optimizer = MasterAdamW([(p, tuned.rate_factor(name)) for name, p in trainable], training, Scaling(model.precision))
     best = BestWeights(tuned, scratch)
     result = TrainingResult()
     try:
@@ -90,6 +95,7 @@ def train(
             best.offer(mean_loss(model, validation), write=done < total and training.keep == "best")
             if done == total:
                 break
+        optimizer.scaling.require_some(total)
         if training.keep == "best":
             best.restore()
             result.best_epoch = best.epoch
@@ -99,6 +105,7 @@ def train(
         optimizer.close()
         scratch.unlink(missing_ok=True)
     result.validation_losses = tuple(best.losses)
+    result.scaling = optimizer.scaling
     return result
 
 
@@ -147,6 +154,6 @@ def mean_loss(model: LanguageModel, examples: Sequence[Encoded]) -> float:
     return sum(item.loss for item in scored) / sum(item.tokens for item in scored)
 
 
-def curve_line(update: UpdateReport) -> dict[str, float | int]:
+def curve_line(update: UpdateReport) -> dict[str, float | int | None]:
     """The fields of curve.jsonl."""
     return asdict(update)

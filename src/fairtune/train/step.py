@@ -17,10 +17,13 @@ from fairtune.train.optimizer import MasterAdamW
 
 @dataclass(frozen=True)
 class StepResult:
-    """Loss in nats per supervised token over the whole update; gradient norm before clipping; token counts."""
+    """Loss in nats per supervised token over the whole update; gradient norm before clipping; token counts.
+
+    ``grad_norm`` is None where the update was skipped, since gradients did not fit (train/scaling.py).
+    """
 
     loss: float
-    grad_norm: float
+    grad_norm: float | None
     tokens: int
     supervised: int
     padding: int
@@ -43,13 +46,13 @@ def step(tuned: Tuned, batch: Sequence[Encoded], optimizer: MasterAdamW, learnin
     padded = 0
     for micro in micro_batches([len(item.tokens) for item in batch], TOKEN_BUDGET):
         losses = tuned.objective([batch[row] for row in micro.rows])
-        (losses.sum() / supervised).backward()  # type: ignore[no-untyped-call]
+        optimizer.scaling.scaled(losses.sum() / supervised).backward()  # type: ignore[no-untyped-call]
         total += losses.detach().sum()
         padded += len(micro.rows) * micro.length
     loss = float(total) / supervised
     if not math.isfinite(loss):
         raise DivergedError(f"the loss is {loss}")
-    _penalise(tuned)
+    _penalise(tuned, optimizer)
     norm = optimizer.step(learning_rate)
     tuned.updated(done)
     optimizer.clear()
@@ -57,7 +60,7 @@ def step(tuned: Tuned, batch: Sequence[Encoded], optimizer: MasterAdamW, learnin
     return StepResult(loss, norm, tokens, supervised, padded - tokens)
 
 
-def _penalise(tuned: Tuned) -> None:
+def _penalise(tuned: Tuned, optimizer: MasterAdamW) -> None:
     penalty = tuned.penalty()
     if penalty is not None:
-        penalty.backward()  # type: ignore[no-untyped-call]
+        optimizer.scaling.scaled(penalty).backward()  # type: ignore[no-untyped-call]
