@@ -189,13 +189,13 @@ def _train(
     happened.throughput = Throughput(train_tokens_per_second=result.tokens / result.update_seconds)
     rule = "lowest validation loss" if training.keep == "best" else "last epoch"
     happened.selection = Selection(best_epoch=result.best_epoch, validation_losses=result.validation_losses, rule=rule)
-    happened.loss_scaling = _scaled(result.scaling)
+    happened.loss_scaling = _scaled(result.scaling, steps)
 
 
-def _scaled(scaling: Scaling | None) -> LossScaling | None:
+def _scaled(scaling: Scaling | None, updates: int) -> LossScaling | None:
     if scaling is None or scaling.scale is None:
         return None
-    return LossScaling(skipped_updates=scaling.skipped, scale=scaling.scale)
+    return LossScaling(skipped_updates=scaling.skipped, updates=updates, scale=scaling.scale)
 
 
 def _token_counts(result: TrainingResult, cut: Cut) -> TokenCounts:

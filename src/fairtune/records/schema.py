@@ -177,6 +177,7 @@ class LossScaling(Part):
     skipped_updates: int = Field(
         description="of all updates, those that moved no weight; curve.jsonl has no norm there"
     )
+    updates: int = Field(description="all updates")
     scale: float = Field(description="by which losses were multiplied at the end")
 
 
