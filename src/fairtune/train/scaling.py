@@ -77,8 +77,8 @@ class Scaling:
         """
         if self.skipped == updates:
             raise DivergedError(
-                f"all {updates} updates were skipped: their gradients do not fit fp16, even multiplied by no more than "
-                f"{self.scale}. Train longer, so that the scale is found, or use another precision"
+                f"all {updates} updates were skipped: no gradient fitted fp16, and the scale has come down to "
+                f"{self.scale:g}. Train longer, so that it can come down further, or use another precision"
             )
 
     def state_dict(self) -> dict[str, Any]:
