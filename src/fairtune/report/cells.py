@@ -161,7 +161,7 @@ def _costs(row: Row) -> list[str]:
         format_count(None if trainable is None else round(trainable)),
         _weights(row),
         _training_time(row),
-        "–" if speed is None else f"{speed:.0f}",
+        "–" if speed is None else f"{speed:.0f}" if speed >= 10 else f"{speed:.1f}",
         *(format_bytes(_peak(row, phase)) for phase in _MEASURED),
         format_bytes(_predicted(row)),
     ]
