@@ -17,8 +17,9 @@ from fairtune.evaluate.generation import generate
 from fairtune.methods import METHODS
 from fairtune.models.likelihood import item_losses
 from fairtune.models.rows import Batching
+from fairtune.train.loop import train
 from tests import tiny
-from tests.contract.cases import CASES, RECIPE, TRAINED, Case, each, logits, namespace, trained, tuned
+from tests.contract.cases import CASES, OWN, RECIPE, SMALL, TRAINED, Case, each, logits, namespace, trained, tuned
 
 EXACT = 1e-5  # fp32, sums in another order
 MERGED = 5e-4  # of logits of size 10 to 40: a sum of weights in place of a sum of products
@@ -190,6 +191,19 @@ def test_it_runs_in_the_precisions_it_declares(case, folders, tmp_path, precisio
     found, expected = ([item.loss for item in item_losses(t.model, tiny.encoded(4))] for t in (again, made))
     # Split bases (PiSSA, OLoRA) and cut ranks (AdaLoRA) are other sums: in bf16 they round otherwise.
     assert found == pytest.approx(expected, rel=1e-4 if precision == "fp32" else 0.02)
+
+
+@each([Case(name, "llama", SMALL.get(name, [{}])[0]) for name in OWN if METHODS[name].trains])
+@pytest.mark.parametrize("precision", ["bf16_mixed", "fp16_mixed"])
+def test_mixed_precisions_keep_everything_but_codes_in_fp32_and_move_it(case, folders, tmp_path, precision):
+    assert precision in METHODS[case.method].precisions
+    made = tuned(case, folders, precision=precision)
+    weights = dict(made.model.network.named_parameters())
+    assert {weight.dtype for weight in weights.values()} <= {torch.float32, torch.uint8}
+    before = {name: weight.detach().clone() for name, weight in weights.items() if weight.requires_grad}
+    short = RECIPE.model_copy(update={"batch_size": 2, "keep": "last"})  # the first of them may find the scale of fp16
+    train(made, tiny.encoded(6), tiny.encoded(1, seed=9), short, 0, tmp_path / "best", lambda update: None)
+    assert any(not torch.equal(weights[name], old) for name, old in before.items())
 
 
 def test_what_is_written_of_a_method_is_complete():

@@ -88,8 +88,9 @@ def test_merging_changes_no_score_and_leaves_the_base_as_it_was(llama):
     assert losses(model, items) == pytest.approx(unmerged, rel=1e-4)
 
 
-def test_a_bf16_base_is_scored_unmerged_since_merging_would_round_updates_away(llama):
-    model, items = tiny.language_model(llama, "bf16"), tiny.encoded(10)
+@pytest.mark.parametrize("precision", ["bf16", "bf16_mixed", "fp16_mixed"])
+def test_where_products_are_not_fp32_scores_are_unmerged_since_merging_would_round_updates_away(llama, precision):
+    model, items = tiny.language_model(llama, precision), tiny.encoded(10)
     tuned = tiny.attach(model, "lora", {"rank": 4})
     before = losses(model, items)
     with tuned.scoring():

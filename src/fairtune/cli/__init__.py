@@ -156,7 +156,7 @@ def report(
 def methods(
     as_json: AsJson = False,
     probe: Annotated[
-        bool, typer.Option("--probe", help="Try each on this machine's devices, with a tiny model: half a minute.")
+        bool, typer.Option("--probe", help="Try each on this machine's devices, with a tiny model: a minute.")
     ] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="As the table of the documentation.")] = False,
 ) -> None:

@@ -24,7 +24,9 @@ def curve_writer(folder: RunFolder, progress: ProgressFile) -> Iterator[Callable
             lines.write(json.dumps(curve_line(update)) + "\n")
             lines.flush()
             for name in _SCALARS:
-                board.add_scalar(f"train/{name}", getattr(update, name), update.step)
+                value = getattr(update, name)
+                if value is not None:  # a gradient's norm that an update did not have
+                    board.add_scalar(f"train/{name}", value, update.step)
             progress.advance(update.step, update.loss, update.tokens / update.seconds)
 
         yield write

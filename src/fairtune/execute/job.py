@@ -47,6 +47,7 @@ from fairtune.records import (
     BadRows,
     DataFinding,
     Leakage,
+    LossScaling,
     MetricValue,
     Parameters,
     RunFolder,
@@ -57,6 +58,7 @@ from fairtune.records import (
 )
 from fairtune.study import RunSpec, Training
 from fairtune.train.loop import TrainingResult, train
+from fairtune.train.scaling import Scaling
 
 # Enough to begin somewhere, and little enough that the rest is the model's own.
 _SAMPLES_START = 8
@@ -75,6 +77,7 @@ class Happened:
     bad_rows: BadRows | None = None
     data_findings: tuple[DataFinding, ...] = ()
     selection: Selection | None = None
+    loss_scaling: LossScaling | None = None
 
 
 @dataclass(frozen=True)
@@ -186,6 +189,13 @@ def _train(
     happened.throughput = Throughput(train_tokens_per_second=result.tokens / result.update_seconds)
     rule = "lowest validation loss" if training.keep == "best" else "last epoch"
     happened.selection = Selection(best_epoch=result.best_epoch, validation_losses=result.validation_losses, rule=rule)
+    happened.loss_scaling = _scaled(result.scaling, steps)
+
+
+def _scaled(scaling: Scaling | None, updates: int) -> LossScaling | None:
+    if scaling is None or scaling.scale is None:
+        return None
+    return LossScaling(skipped_updates=scaling.skipped, updates=updates, scale=scaling.scale)
 
 
 def _token_counts(result: TrainingResult, cut: Cut) -> TokenCounts:

@@ -81,8 +81,9 @@ class Tuned:
     def scoring(self) -> Iterator[None]:
         """While active, the network computes the same as in training, as fast as that can be had.
 
-        Merged in fp32 only: a bf16 weight swallows any update below 2**-9 of itself, so the merged model would be
-        another.
+        Merged in fp32 only. A bf16 weight swallows any update below 2**-9 of itself, an fp16 weight below 2**-12, so
+        the merged model would be another. The mixed precisions keep weights in fp32 and could hold the sum; but
+        autocast rounds it where it is multiplied, and the update is gone there.
         """
         merged = self.mergeable and self.model.precision == "fp32"
         if merged:
@@ -142,7 +143,7 @@ class Method:
     """Folder of a run that holds the result: ``adapter``, ``model``, or None where nothing is trained."""
     devices: tuple[str, ...] = ("cpu", "cuda", "mps")
     """Kinds of device it is written for. On a CPU the contract's tests probe it; the others were not at hand."""
-    precisions: tuple[Precision, ...] = ("fp32", "bf16")
+    precisions: tuple[Precision, ...] = ("fp32", "bf16", "bf16_mixed", "fp16_mixed")
     device_reason: str | None = None
     """Why a device is missing from ``devices``."""
     starts_elsewhere: str | None = None

@@ -32,15 +32,22 @@ class QuantizedOptions(LowRankOptions):
         default="nf4", description="how frozen weights are stored; int8 rounds activations too, by the batch"
     )
     double_quantization: bool = Field(default=True, description="store the scales of nf4 and fp4 in eight bits too")
-    compute: Precision | None = Field(default=None, description="type of products; the run's precision if absent")
+    compute: Literal["fp32", "bf16", "fp16"] | None = Field(
+        default=None, description="type of products; that of the run's precision if absent"
+    )
 
 
 def quantization(options: Mapping[str, Any], precision: Precision) -> Quantization:
     """How the base is to be loaded."""
+    import torch
+
+    from fairtune.models.precision import COMPUTE
     from fairtune.models.quantize import Quantization
 
+    named = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     chosen = QuantizedOptions.model_validate(options)
-    return Quantization(chosen.code, chosen.double_quantization, chosen.compute or precision)
+    compute = named[chosen.compute] if chosen.compute else COMPUTE[precision]
+    return Quantization(chosen.code, chosen.double_quantization, compute)
 
 
 class QloraOptions(QuantizedOptions):

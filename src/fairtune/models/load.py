@@ -16,7 +16,7 @@ from fairtune.errors import ModelError
 from fairtune.models.device import written_out_attention
 from fairtune.models.gate import OutputGate
 from fairtune.models.packable import prepare_batching
-from fairtune.models.precision import DTYPES, compute_in
+from fairtune.models.precision import WEIGHTS, compute_in
 from fairtune.models.quantize import Quantization, keep_as_stored, load_arguments
 from fairtune.models.rows import Batching
 from fairtune.models.shape import keep_first_layers, positions
@@ -105,7 +105,7 @@ def load_model(
         AutoModelForCausalLM,
         folder,
         trust_remote_code,
-        dtype=DTYPES[precision],
+        dtype=WEIGHTS[precision],
         use_safetensors=True,
         output_loading_info=True,
         **written_out_attention(device, longest),

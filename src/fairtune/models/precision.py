@@ -8,7 +8,21 @@ import torch
 
 from fairtune.study import Precision
 
-DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+WEIGHTS: dict[Precision, torch.dtype] = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "bf16_mixed": torch.float32,
+    "fp16_mixed": torch.float32,
+}
+"""Of the base's weights. What is trained is fp32 everywhere: adapters, and master copies of bf16 weights."""
+
+COMPUTE: dict[Precision, torch.dtype] = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "bf16_mixed": torch.bfloat16,
+    "fp16_mixed": torch.float16,
+}
+"""Of matrix products."""
 
 
 def compute_in(precision: Precision, device: torch.device) -> contextlib.AbstractContextManager[object]:
@@ -16,7 +30,9 @@ def compute_in(precision: Precision, device: torch.device) -> contextlib.Abstrac
 
     ``bf16`` keeps the weights of the base in bf16, and what is trained in fp32 (adapters; master copies of full
     weights), so that small updates do not vanish. Autocast lets the fp32 part compute in bf16 too.
+    The mixed precisions keep all weights in fp32. Autocast then rounds a weight where it is used, once a micro-batch
+    and once a generated token: it remembers the rounding only of weights that are trained.
     """
-    if precision == "fp32":
+    if COMPUTE[precision] == torch.float32:
         return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=DTYPES[precision])
+    return torch.autocast(device.type, dtype=COMPUTE[precision])

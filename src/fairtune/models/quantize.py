@@ -8,9 +8,6 @@ from typing import Any, Literal
 
 import torch
 
-from fairtune.models.precision import DTYPES
-from fairtune.study import Precision
-
 
 @dataclass(frozen=True)
 class Quantization:
@@ -18,11 +15,12 @@ class Quantization:
 
     ``nf4`` and ``fp4`` hold a weight in four bits with an absolute maximum for each 64 of them; ``double`` stores
     these maxima in eight bits too (Dettmers et al. 2023, section 3). ``int8`` is LLM.int8() (Dettmers et al. 2022).
+    ``compute`` is the type that four-bit weights are unpacked to, and multiplied in.
     """
 
     code: Literal["nf4", "fp4", "int8"]
     double: bool
-    compute: Precision
+    compute: torch.dtype
 
 
 def load_arguments(quantization: Quantization | None, device: torch.device) -> dict[str, Any]:
@@ -38,7 +36,7 @@ def load_arguments(quantization: Quantization | None, device: torch.device) -> d
             load_in_4bit=True,
             bnb_4bit_quant_type=quantization.code,
             bnb_4bit_use_double_quant=quantization.double,
-            bnb_4bit_compute_dtype=DTYPES[quantization.compute],
+            bnb_4bit_compute_dtype=quantization.compute,
         )
     return {"quantization_config": code, "device_map": {"": device}}
 

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrain
 
 from fairtune.models.device import written_out_attention
 from fairtune.models.load import LanguageModel, load_tokenizer, ready
-from fairtune.models.precision import DTYPES
+from fairtune.models.precision import WEIGHTS
 from fairtune.models.sources.scratch import CHARACTERS
 from fairtune.study import Precision, Scratch
 
@@ -97,4 +97,4 @@ def make_model(
     config = make_config(shape, tokenizer)
     attention = written_out_attention(device, min(longest, shape.context))
     network = AutoModelForCausalLM.from_config(config, dtype=torch.float32, **attention)
-    return ready(network.to(DTYPES[precision]), tokenizer, precision, device)
+    return ready(network.to(WEIGHTS[precision]), tokenizer, precision, device)

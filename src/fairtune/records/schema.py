@@ -176,6 +176,16 @@ class Selection(Part):
     rule: str
 
 
+class LossScaling(Part):
+    """What fp16 needed: losses multiplied so that gradients fit, and updates skipped where they did not."""
+
+    skipped_updates: int = Field(
+        description="of all updates, those that moved no weight; curve.jsonl has no norm there"
+    )
+    updates: int = Field(description="all updates")
+    scale: float = Field(description="by which losses were multiplied at the end")
+
+
 class Provenance(Part):
     """Enough to know where a number came from."""
 
@@ -217,4 +227,5 @@ class RunRecord(BaseModel):
     bad_rows: BadRows | None = Field(default=None, description="None where every row was used")
     data_findings: tuple[DataFinding, ...] = ()
     selection: Selection | None = None
+    loss_scaling: LossScaling | None = Field(default=None, description="None where losses were not scaled")
     provenance: Provenance | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fairtune.evaluate.metrics import METRICS
 from fairtune.records import Phase
-from fairtune.report.collect import AGAINST_BASE, AMONG_METHODS, Comparison, Report, Row
+from fairtune.report.collect import AGAINST_BASE, AMONG_METHODS, AMONG_PRECISIONS, Comparison, Report, Row
 from fairtune.report.leaks import LEAKED
 from fairtune.study import RunSpec
 from fairtune.units import format_bytes, format_count, format_seconds
@@ -32,11 +32,13 @@ def tables(report: Report) -> list[TextTable]:
 
 
 def _pairs(report: Report) -> TextTable:
-    """A row for each pair of trained methods: the first minus the second."""
-    names = {entry.spec.run_id: _name(entry.spec, report) for entry in report.entries}
+    """A row for each pair of trained methods, or of precisions of one: the first minus the second."""
+    names = {
+        entry.spec.run_id: (*_name(entry.spec, report), *_precision(entry.spec, report)) for entry in report.entries
+    }
     pairs: dict[tuple[str, str], dict[str, Comparison]] = {}
     for comparison in report.comparisons:
-        if comparison.family == AMONG_METHODS:
+        if comparison.family in (AMONG_METHODS, AMONG_PRECISIONS):
             pair = comparison.a_runs[0], comparison.b_runs[0]
             pairs.setdefault(pair, {})[comparison.metric] = comparison
     rows = tuple(
@@ -59,14 +61,17 @@ def _signed(value: float) -> str:
 
 
 def _name(spec: RunSpec, report: Report) -> tuple[str, ...]:
-    """The method, and where they vary its augmentation, the model and the precision."""
+    """The method, and where they vary its augmentation and the model."""
     specs = [entry.spec for entry in report.entries]
     parts = [spec.method.label, *([spec.augment.label] if spec.augment and _varies(specs) else [])]
     if len({other.model.name for other in specs}) > 1:
         parts.append(spec.model.name)
-    if len({other.precision for other in specs}) > 1:
-        parts.append(spec.precision)
     return tuple(parts)
+
+
+def _precision(spec: RunSpec, report: Report) -> tuple[str, ...]:
+    """Nothing where all runs have the same."""
+    return (spec.precision,) if len({entry.spec.precision for entry in report.entries}) > 1 else ()
 
 
 def _varies(specs: Sequence[RunSpec]) -> bool:
@@ -75,11 +80,15 @@ def _varies(specs: Sequence[RunSpec]) -> bool:
 
 
 def _who(row: Row, report: Report) -> list[tuple[str, ...]]:
-    return [_name(row.spec, report), (row.seed,)]
+    return [_name(row.spec, report), *((name,) for name in _precision(row.spec, report)), (row.seed,)]
+
+
+def _who_headings(report: Report) -> list[str]:
+    return ["method", *("precision" for _ in _precision(report.entries[0].spec, report)), "seed"]
 
 
 def _quality(report: Report) -> TextTable:
-    headings = ["method", "seed", *_headings(report)]
+    headings = [*_who_headings(report), *_headings(report)]
     rows = []
     for row in report.rows:
         status = row.entries[0].status
@@ -131,8 +140,7 @@ def format_score(value: float | None) -> str:
 
 def _cost(report: Report) -> TextTable:
     headings = (
-        "method",
-        "seed",
+        *_who_headings(report),
         "trainable",
         "weights",
         "train time",
@@ -153,7 +161,7 @@ def _costs(row: Row) -> list[str]:
         format_count(None if trainable is None else round(trainable)),
         _weights(row),
         _training_time(row),
-        "–" if speed is None else f"{speed:.0f}",
+        "–" if speed is None else f"{speed:.0f}" if speed >= 10 else f"{speed:.1f}",
         *(format_bytes(_peak(row, phase)) for phase in _MEASURED),
         format_bytes(_predicted(row)),
     ]

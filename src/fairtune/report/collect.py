@@ -20,6 +20,7 @@ from fairtune.study import RunSpec
 LEVEL = 0.05
 AGAINST_BASE = "against the untouched model"
 AMONG_METHODS = "among trained methods"
+AMONG_PRECISIONS = "among precisions of a trained method"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class Comparison:
     """One metric of one method against another, paired item by item over all their seeds."""
 
     family: str
-    """:data:`AGAINST_BASE` or :data:`AMONG_METHODS`; p-values are adjusted within a family and metric."""
+    """:data:`AGAINST_BASE`, :data:`AMONG_METHODS` or :data:`AMONG_PRECISIONS`; p-values are adjusted within a family
+    and metric."""
     metric: str
     a: str
     b: str
@@ -222,12 +224,22 @@ def _mean_value(single: MetricValue, metric: Metric, statistics: Floats) -> Metr
 
 
 def _among(wholes: Sequence[Row], tables: Tables, metrics: Sequence[str]) -> list[Comparison]:
-    """Every pair of trained methods on one model at one precision."""
+    """Every pair of trained methods on one model at one precision, and of precisions of one method."""
     found: list[Comparison] = []
     for first, second in itertools.combinations(wholes, 2):
-        if first.spec.model == second.spec.model and first.spec.precision == second.spec.precision:
-            found += _compared(AMONG_METHODS, first, second.entries, _differences(first, second, tables, metrics))
+        family = _family(first.spec, second.spec)
+        if family:
+            found += _compared(family, first, second.entries, _differences(first, second, tables, metrics))
     return found
+
+
+def _family(first: RunSpec, second: RunSpec) -> str | None:
+    """None for two runs that differ in more than one way: nobody could say what made the difference."""
+    if first.model != second.model:
+        return None
+    if first.precision == second.precision:
+        return AMONG_METHODS
+    return AMONG_PRECISIONS if (first.method, first.augment) == (second.method, second.augment) else None
 
 
 def _differences(first: Row, second: Row, tables: Tables, metrics: Sequence[str]) -> dict[str, Difference]:

@@ -16,7 +16,7 @@ _SIGNS = (
 
 def notes_of(records: Sequence[RunRecord], compared: bool) -> list[str]:
     """Each once, in the order of importance. ``compared``: whether there are differences to be read."""
-    told = [leak_notes, _bad_rows, _findings, _augmented, _cuts, _missing_intervals]
+    told = [leak_notes, _bad_rows, _findings, _augmented, _cuts, _skipped, _slow_fp16, _missing_intervals]
     notes = [note for tell in told for note in tell(records)]
     return list(dict.fromkeys([*notes, *([_SIGNS] if compared else [])]))
 
@@ -65,6 +65,24 @@ def _cuts(records: Sequence[RunRecord]) -> Iterator[str]:
                 f"Cut: {record.tokens.cut_examples} training examples were longer than max_length and lost "
                 f"{record.tokens.cut_tokens} tokens ({_name(record)})."
             )
+
+
+def _skipped(records: Sequence[RunRecord]) -> Iterator[str]:
+    for record in records:
+        found = record.loss_scaling
+        if found and found.skipped_updates:
+            yield (
+                f"Skipped: {_name(record)} (seed {record.spec.seed}) skipped {found.skipped_updates} of "
+                f"{found.updates} updates, whose gradients did not fit fp16: it saw those examples for nothing."
+            )
+
+
+def _slow_fp16(records: Sequence[RunRecord]) -> Iterator[str]:
+    if any(
+        record.spec.precision.startswith("fp16") and record.provenance and record.provenance.device == "cpu"
+        for record in records
+    ):
+        yield "fp16 on a CPU: most have no products for it and go number by number. Its speed says nothing of a GPU's."
 
 
 def _name(record: RunRecord) -> str:

@@ -18,13 +18,17 @@ from fairtune.models.load import LanguageModel
 from fairtune.study import Training
 from fairtune.train.best import BestWeights
 from fairtune.train.optimizer import MasterAdamW
+from fairtune.train.scaling import Scaling
 from fairtune.train.schedule import learning_rate_at
 from fairtune.train.step import StepResult, step
 
 
 @dataclass(frozen=True)
 class UpdateReport:
-    """One line of curve.jsonl. ``tokens`` and ``seconds`` count from the first update, validation excluded."""
+    """One line of curve.jsonl. ``tokens`` and ``seconds`` count from the first update, validation excluded.
+
+    ``grad_norm`` is None for an update that was skipped.
+    """
 
     step: int
     steps: int
@@ -33,7 +37,7 @@ class UpdateReport:
     learning_rate: float
     tokens: int
     seconds: float
-    grad_norm: float
+    grad_norm: float | None
 
 
 Report = Callable[[UpdateReport], None]
@@ -50,6 +54,7 @@ class TrainingResult:
     update_seconds: float = 0.0
     best_epoch: int | None = None
     validation_losses: tuple[float, ...] = ()
+    scaling: Scaling | None = None
 
     def add(self, result: StepResult, seconds: float) -> None:
         """Counts one update."""
@@ -107,7 +112,9 @@ class Loop:
         self.tuned, self.training = tuned, training
         self._examples, self._validation, self._report = examples, validation, report
         trainable = [(name, p) for name, p in tuned.model.network.named_parameters() if p.requires_grad]
-        self.optimizer = MasterAdamW([(p, tuned.rate_factor(name)) for name, p in trainable], training)
+        self.optimizer = MasterAdamW(
+            [(p, tuned.rate_factor(name)) for name, p in trainable], training, Scaling(tuned.model.precision)
+        )
         self.best = BestWeights(tuned, scratch)
         self.result = TrainingResult()
         self.done = 0
@@ -125,10 +132,12 @@ class Loop:
             if position + 1 == len(order) or self.done == self.total:
                 loss = mean_loss(self.tuned.model, self._validation)
                 self.best.offer(loss, write=self.done < self.total and self.training.keep == "best")
+        self.optimizer.scaling.require_some(self.total)
         if self.training.keep == "best":
             self.best.restore()
             self.result.best_epoch = self.best.epoch
         self.result.validation_losses = tuple(self.best.losses)
+        self.result.scaling = self.optimizer.scaling
         return self.result
 
     def close(self) -> None:
@@ -172,6 +181,6 @@ def mean_loss(model: LanguageModel, examples: Sequence[Encoded]) -> float:
     return sum(item.loss for item in scored) / sum(item.tokens for item in scored)
 
 
-def curve_line(update: UpdateReport) -> dict[str, float | int]:
+def curve_line(update: UpdateReport) -> dict[str, float | int | None]:
     """The fields of curve.jsonl."""
     return asdict(update)

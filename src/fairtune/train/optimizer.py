@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 
-from fairtune.errors import DivergedError
 from fairtune.study import Training
+from fairtune.train.scaling import Scaling
 
 
 class MasterAdamW:
@@ -19,8 +18,15 @@ class MasterAdamW:
     appear and updates happen on the copy: a bf16 weight alone swallows updates below 2**-9 of itself.
     """
 
-    def __init__(self, parameters: Iterable[tuple[torch.nn.Parameter, float]], training: Training) -> None:
-        """Takes each parameter with what the learning rate is multiplied by for it."""
+    def __init__(
+        self, parameters: Iterable[tuple[torch.nn.Parameter, float]], training: Training, scaling: Scaling | None = None
+    ) -> None:
+        """Takes each parameter with what the learning rate is multiplied by for it.
+
+        Args:
+            scaling: by which losses were multiplied; by nothing if absent.
+        """
+        self.scaling = scaling or Scaling()
         self.parameters, factors = zip(*parameters, strict=True)
         self.masters = [_master(parameter) for parameter in self.parameters]
         self._hooks = [
@@ -36,18 +42,20 @@ class MasterAdamW:
         )
         self.max_grad_norm = training.max_grad_norm
 
-    def step(self, learning_rate: float) -> float:
-        """One update from the gradients gathered since the last; they stay until :meth:`clear`.
+    def step(self, learning_rate: float) -> float | None:
+        """One update from the gradients gathered since the last; they stay, unscaled, until :meth:`clear`.
 
         Returns:
-            L2 norm of the gradients before clipping.
+            L2 norm of the gradients before clipping; None for an update that was skipped, whose gradients are zero now.
 
         Raises:
-            DivergedError: the norm is not finite; no weight has moved.
+            DivergedError: the norm is not finite, and another scale does not help; no weight has moved.
         """
+        self.scaling.unscale(self.masters)
         norm = float(torch.nn.utils.clip_grad_norm_(self.masters, self.max_grad_norm))
-        if not math.isfinite(norm):
-            raise DivergedError(f"the gradient's norm is {norm}")
+        if not self.scaling.fits(norm):
+            self.adamw.zero_grad(set_to_none=False)
+            return None
         for group in self.adamw.param_groups:
             group["lr"] = learning_rate * group["factor"]
         self.adamw.step()

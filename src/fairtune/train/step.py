@@ -19,10 +19,11 @@ class StepResult:
     """Loss in nats per supervised token over the whole update; gradient norm before clipping; token counts.
 
     ``tokens`` are those of the examples; ``computed`` those the network saw, ``padding`` among them.
+    ``grad_norm`` is None where the update was skipped, since gradients did not fit (train/scaling.py).
     """
 
     loss: float
-    grad_norm: float
+    grad_norm: float | None
     tokens: int
     supervised: int
     computed: int
@@ -46,12 +47,12 @@ def step(tuned: Tuned, batch: Sequence[Encoded], optimizer: MasterAdamW, learnin
     cut = list(tuned.model.batching.cut(batch))
     for micro in cut:
         losses = tuned.objective([batch[row] for row in micro.rows])
-        (losses.sum() / supervised).backward()  # type: ignore[no-untyped-call]
+        optimizer.scaling.scaled(losses.sum() / supervised).backward()  # type: ignore[no-untyped-call]
         total += losses.detach().sum()
     loss = float(total) / supervised
     if not math.isfinite(loss):
         raise DivergedError(f"the loss is {loss}")
-    _penalise(tuned)
+    _penalise(tuned, optimizer)
     norm = optimizer.step(learning_rate)
     tuned.updated(done)
     optimizer.clear()
@@ -60,7 +61,7 @@ def step(tuned: Tuned, batch: Sequence[Encoded], optimizer: MasterAdamW, learnin
     return StepResult(loss, norm, tokens, supervised, computed, padding)
 
 
-def _penalise(tuned: Tuned) -> None:
+def _penalise(tuned: Tuned, optimizer: MasterAdamW) -> None:
     penalty = tuned.penalty()
     if penalty is not None:
-        penalty.backward()  # type: ignore[no-untyped-call]
+        optimizer.scaling.scaled(penalty).backward()  # type: ignore[no-untyped-call]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Merged:
-    """Merged in fp32, then cast once to the run's precision."""
+    """Merged in fp32, then cast once to the type of the run's weights."""
 
     summary = "one model folder of safetensors, the adapter merged into the weights"
     types: tuple[str, ...] = ()
@@ -26,10 +26,10 @@ class Merged:
 
     def write(self, run: Finished, folder: Path, type_name: str) -> tuple[str, ...]:
         """Model, tokenizer, and how the model's makers would sample from it."""
-        from fairtune.models.precision import DTYPES
+        from fairtune.models.precision import WEIGHTS
 
         model = run.merged()
-        model.network.to(DTYPES[run.spec.precision])
+        model.network.to(WEIGHTS[run.spec.precision])
         model.save(folder)
         return ()
 
