@@ -119,14 +119,12 @@ def total(workload: dict[str, Any], key: str) -> int:
 def sides_of(options: argparse.Namespace) -> list[Side]:
     here = sys.executable
     scripts = {OURS: (here, "with_fairtune.py")}
-    scripts |= {name: (here, "with_trl.py") for name in ("trl", SAME_ORDER, "trl-defaults")}
+    scripts |= dict.fromkeys(("trl", SAME_ORDER, "trl-defaults"), (here, "with_trl.py"))
     scripts |= {"litgpt": (options.litgpt_python, "with_litgpt.py")}
     scripts |= {"torchtune": (options.torchtune_python, "with_torchtune.py")}
     names = options.sides.split(",")
     names += [name for name in ("litgpt", "torchtune") if scripts[name][0] and name not in names]
-    chosen = [(name, []) for name in names] + [
-        (asked, asked.partition(":")[2].split(",")) for asked in options.tries
-    ]
+    chosen = [(name, []) for name in names] + [(asked, asked.partition(":")[2].split(",")) for asked in options.tries]
     for name, _ in chosen:
         if name.partition(":")[0] not in scripts:
             raise SystemExit(f"no side is called {name}; there are {', '.join(scripts)}")
@@ -152,7 +150,7 @@ def measure(run: Run, sides: list[Side], rounds: int) -> list[float]:
 def line(name: str, measured: dict[str, Any]) -> str:
     speed = measured["tokens"] / measured["seconds"]
     return (
-        f"{name:<16} {measured['seconds']:8.1f} s {speed:8.0f} tokens/s  {memory(measured)}  loss "
+        f"{name:<16} {measured['seconds']:8.1f} s ({measured['processor_seconds']:.1f} of processor) {speed:8.0f} tokens/s  {memory(measured)}  loss "
         f"{measured['loss']:.4f}  from {measured['start']}  {measured['note']}"
     )
 
@@ -195,8 +193,9 @@ def ratios(sides: list[Side]) -> None:
             continue
         pairs = list(zip(ours.seen, side.seen, strict=True))
         speed = [mine / theirs for mine, theirs in zip(ours.speeds(), side.speeds(), strict=True)]
+        spent = [theirs["processor_seconds"] / mine["processor_seconds"] for mine, theirs in pairs]
         loss = [100 * (mine["loss"] / theirs["loss"] - 1) for mine, theirs in pairs]
-        told = f"fairtune / {side.name}: tokens/s {spread(speed)}"
+        told = f"fairtune / {side.name}: tokens/s {spread(speed)}, a second of processor {spread(spent)}"
         if None not in ours.column("peak_bytes") + side.column("peak_bytes"):
             told += f", peak {spread([mine['peak_bytes'] / theirs['peak_bytes'] for mine, theirs in pairs])}"
         print(f"{told}, validation loss {spread(loss)} % away")

@@ -52,7 +52,7 @@ def _change(text: str) -> tuple[str, Any]:
 
 
 class Meter:
-    """Seconds and resident memory from one moment to another. Linux only: elsewhere the bytes are None."""
+    """Seconds, and resident memory, from one moment to another. Linux only: elsewhere the bytes are None."""
 
     def begin(self) -> None:
         gc.collect()
@@ -61,15 +61,21 @@ class Meter:
         self.resident = _status("VmRSS")
         if self.resident is not None:
             Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts anew, see proc(5)
-        self.started = self.ended = time.perf_counter()
+        self.started = self.ended = _now()
 
     def tick(self, *_: Any) -> None:
         """Training went on until here, at least."""
-        self.ended = time.perf_counter()
+        self.ended = _now()
 
     def end(self) -> dict[str, Any]:
-        peak = _status("VmHWM")
-        return {"seconds": self.ended - self.started, "peak_bytes": peak, "resident_bytes": self.resident}
+        seconds, processor = (end - start for start, end in zip(self.started, self.ended, strict=True))
+        memory = {"peak_bytes": _status("VmHWM"), "resident_bytes": self.resident}
+        return {"seconds": seconds, "processor_seconds": processor} | memory
+
+
+def _now() -> tuple[float, float]:
+    """Time, and what the process has spent of its processors' time."""
+    return time.perf_counter(), time.process_time()
 
 
 def _status(key: str) -> int | None:

@@ -18,8 +18,8 @@ from measure import tell
 from torch.nn.functional import linear
 from transformers import AutoConfig, AutoModelForCausalLM
 
-ROWS = (512, 1024, 2048)
-PASSES = 4
+ROWS = (512, 1024)
+PASSES = 3
 
 
 def shapes(folder: str) -> list[tuple[int, int]]:

@@ -29,7 +29,7 @@ def main() -> None:
             moved = [name for name, _ in network.named_parameters()]
         if left or len(weights) != len(moved):
             raise SystemExit(f"{len(weights)} weights for {len(moved)} parameters; unknown: {left[:3]}")
-    parameters = sum(weight.numel() for weight in network.parameters())
+    parameters = sum(weight.numel() for name, weight in network.named_parameters() if ".lora_" not in name)
     tell({"parameters": parameters, "loss": mean_loss(tuned.model, encoded(workload["validation"]))})
 
 

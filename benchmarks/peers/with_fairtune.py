@@ -25,17 +25,13 @@ def encoded(rows: list[dict[str, Any]]) -> list[Encoded]:
 
 def recipe(workload: dict[str, Any], changes: dict[str, Any]) -> Training:
     names = ("batch_size", "learning_rate", "schedule", "max_length")
-    return Training(
-        **{"epochs": 1, "warmup": 0.0, "keep": "last"} | {name: workload[name] for name in names} | changes
-    )
+    return Training(**{"epochs": 1, "warmup": 0.0, "keep": "last"} | {name: workload[name] for name in names} | changes)
 
 
 def opened(workload: dict[str, Any], updates: int = 1) -> Tuned:
     """The base in bf16 with the workload's method at work on it."""
     folder = Path(workload["model"])
-    model = load_model(
-        folder, load_tokenizer(folder, False), "bf16", torch.device("cpu"), False, workload["longest"]
-    )
+    model = load_model(folder, load_tokenizer(folder, False), "bf16", torch.device("cpu"), False, workload["longest"])
     return METHODS[workload["method"]].attach(model, workload["options"], Course(workload["seed"], updates))
 
 

@@ -98,9 +98,7 @@ def prepare(name: str, data: Path, rows: int | None, held_out: int, seed: int) -
     folder = fetch(model, print)
     tokenizer = open_tokenizer(model, folder, ())
     train, validation = kind.read(data)
-    parts = [
-        encode_all(map(_example, part), tokenizer) for part in (train[: rows or kind.rows], validation[:held_out])
-    ]
+    parts = [encode_all(map(_example, part), tokenizer) for part in (train[: rows or kind.rows], validation[:held_out])]
     (rows_cut, _), (held_out_cut, _) = (cut_to(part, kind.max_length) for part in parts)
     batch_size = 8
     return {
