@@ -2,7 +2,7 @@
 
     .venv/bin/python -m pip install -c constraints.txt -e '.[benchmarks]'
     .venv/bin/python benchmarks/train.py [--workload alpaca|semeval|full] [--rows N] [--rounds 3] [--data DIR]
-        [--sides fairtune,trl,trl-same-order,trl-defaults] [--litgpt-python PATH] [--torchtune-python PATH]
+        [--sides fairtune,trl,trl-grouped,trl-same-order,trl-defaults] [--litgpt-python PATH] [--torchtune-python PATH]
         [--try SIDE:KEY=VALUE,KEY=VALUE]
 
 Each training is a process of its own; sides take turns within a round, in an order that changes from round to round,
@@ -119,12 +119,14 @@ def total(workload: dict[str, Any], key: str) -> int:
 def sides_of(options: argparse.Namespace) -> list[Side]:
     here = sys.executable
     scripts = {OURS: (here, "with_fairtune.py")}
-    scripts |= dict.fromkeys(("trl", SAME_ORDER, "trl-defaults"), (here, "with_trl.py"))
+    scripts |= dict.fromkeys(("trl", "trl-grouped", SAME_ORDER, "trl-defaults"), (here, "with_trl.py"))
     scripts |= {"litgpt": (options.litgpt_python, "with_litgpt.py")}
     scripts |= {"torchtune": (options.torchtune_python, "with_torchtune.py")}
     names = options.sides.split(",")
     names += [name for name in ("litgpt", "torchtune") if scripts[name][0] and name not in names]
-    chosen = [(name, []) for name in names] + [(asked, asked.partition(":")[2].split(",")) for asked in options.tries]
+    chosen = [(name, []) for name in names] + [
+        (asked, [change for change in asked.partition(":")[2].split(",") if change]) for asked in options.tries
+    ]
     for name, _ in chosen:
         if name.partition(":")[0] not in scripts:
             raise SystemExit(f"no side is called {name}; there are {', '.join(scripts)}")
@@ -148,10 +150,10 @@ def measure(run: Run, sides: list[Side], rounds: int) -> list[float]:
 
 
 def line(name: str, measured: dict[str, Any]) -> str:
-    speed = measured["tokens"] / measured["seconds"]
+    speed, spent = measured["tokens"] / measured["seconds"], measured["processor_seconds"]
     return (
-        f"{name:<16} {measured['seconds']:8.1f} s ({measured['processor_seconds']:.1f} of processor) {speed:8.0f} tokens/s  {memory(measured)}  loss "
-        f"{measured['loss']:.4f}  from {measured['start']}  {measured['note']}"
+        f"{name:<16} {measured['seconds']:8.1f} s ({spent:.1f} of processor) {speed:8.0f} tokens/s  "
+        f"{memory(measured)}  loss {measured['loss']:.4f}  from {measured['start']}  {measured['note']}"
     )
 
 
@@ -195,7 +197,7 @@ def ratios(sides: list[Side]) -> None:
         speed = [mine / theirs for mine, theirs in zip(ours.speeds(), side.speeds(), strict=True)]
         spent = [theirs["processor_seconds"] / mine["processor_seconds"] for mine, theirs in pairs]
         loss = [100 * (mine["loss"] / theirs["loss"] - 1) for mine, theirs in pairs]
-        told = f"fairtune / {side.name}: tokens/s {spread(speed)}, a second of processor {spread(spent)}"
+        told = f"fairtune / {side.name}: tokens/s {spread(speed)}, tokens a second of processor {spread(spent)}"
         if None not in ours.column("peak_bytes") + side.column("peak_bytes"):
             told += f", peak {spread([mine['peak_bytes'] / theirs['peak_bytes'] for mine, theirs in pairs])}"
         print(f"{told}, validation loss {spread(loss)} % away")
@@ -227,7 +229,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, help="training rows; the default depends on the workload")
     parser.add_argument("--held-out", type=int, default=100, help="validation rows")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--sides", default=f"{OURS},trl,{SAME_ORDER},trl-defaults")
+    parser.add_argument("--sides", default=f"{OURS},trl,trl-grouped,{SAME_ORDER},trl-defaults")
     parser.add_argument("--try", dest="tries", action="append", default=[], metavar="SIDE:KEY=VALUE,…")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,6 +1,6 @@
-"""What every side of ``benchmarks/train.py`` is measured with. Runs under any interpreter that has torch and safetensors.
+"""What every side of ``benchmarks/train.py`` is measured with. Needs torch and safetensors only.
 
-A side is a script ``with_PEER.py SETTING WORKLOAD.json WEIGHTS.safetensors [KEY=VALUE …]``. It trains the workload, calls
+A side is a script ``with_PEER.py SETTING WORKLOAD.json WEIGHTS.safetensors [KEY=VALUE …]``. It trains, calls
 :meth:`Meter.begin` just before and :meth:`Meter.end` just after, writes what it trained, and prints one line.
 """
 

@@ -1,4 +1,4 @@
-"""One training by torchtune's recipe ``lora_finetune_single_device``, on the same tokens, labels and order as fairtune's.
+"""One training by torchtune's recipe ``lora_finetune_single_device``: fairtune's tokens, labels and order.
 
 torchtune keeps adapters in the number format of the weights, and has an output layer of its own where the model shares
 it with the embedding (the same numbers, frozen).

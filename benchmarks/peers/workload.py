@@ -44,8 +44,9 @@ TECHNIQUES = {
 }
 INSTRUCTION = "\n".join(
     [
-        "You are given the text of an image that was shared on a social network. Name every technique of persuasion "
-        "that it uses, separated by semicolons, exactly as they are written below; write None if it uses none.",
+        "You are given the text of an image that was shared on a social network.",
+        "Name every technique of persuasion that it uses, separated by semicolons, exactly as written below.",
+        "Write None if it uses none.",
         *(f"- {name}: {meaning}." for name, meaning in TECHNIQUES.items()),
     ]
 )
