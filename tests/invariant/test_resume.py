@@ -14,7 +14,7 @@ from fairtune.train.state import write_tensors
 from tests import tiny
 
 # 16 examples: three epochs of four updates. Of full weights at this rate, the second epoch is the best.
-RECIPE = Training(epochs=3, batch_size=4, learning_rate=0.1, schedule="constant", warmup=0)
+RECIPE = Training(epochs=3, batch_size=4, learning_rate=0.1, schedule="constant", warmup=1 / 12)
 UPDATES = 12
 
 
@@ -22,7 +22,7 @@ class KilledError(Exception):
     """Stands for the end of the process."""
 
 
-def checkpoints(place, every=7, **identity):
+def checkpoints(place, every=5, **identity):
     return Checkpoints(place / "checkpoints", Checkpoint(updates=every), {"run": "a", **identity}, {"threads": 1})
 
 
@@ -79,10 +79,10 @@ def test_an_interrupted_training_is_the_uninterrupted_one_to_the_bit(
 ):
     setting = {"method": method, "options": options, "recipe": recipe, "precision": precision}
     whole, result, weights = attempt(llama, tmp_path / "a", checkpoints(tmp_path / "a"), **setting)
-    # Killed after the checkpoint at 7, in the middle of the second epoch; what comes goes over two ends of an epoch.
-    first, _, _ = attempt(llama, tmp_path / "b", checkpoints(tmp_path / "b"), killed_at=11, **setting)
+    # Killed in the third epoch, goes on from the checkpoint at 5, in the second: over two ends of an epoch.
+    first, _, _ = attempt(llama, tmp_path / "b", checkpoints(tmp_path / "b"), killed_at=10, **setting)
     later, resumed, again = attempt(llama, tmp_path / "b", checkpoints(tmp_path / "b"), **setting)
-    assert first[:7] + later == whole
+    assert first[:5] + later == whole
     assert (resumed.validation_losses, resumed.best_epoch) == (result.validation_losses, result.best_epoch)
     assert same(again, weights)
     # At the end of both: weights, masters, moments, counters, sources of chance, the best epoch's weights.
@@ -111,14 +111,11 @@ def test_a_training_that_was_complete_is_not_trained_again(llama, tmp_path):
 
 
 def test_early_stopping_ends_training_and_keeps_the_best_epoch(llama, tmp_path):
-    patient = RECIPE.model_copy(update={"epochs": 8, "early_stopping": 2})
+    patient = RECIPE.model_copy(update={"epochs": 8, "warmup": 1 / 32, "early_stopping": 1})
     curve, result, weights = attempt(llama, tmp_path, checkpoints(tmp_path, every=3), recipe=patient)
-    best = result.best_epoch
-    assert (len(result.validation_losses), result.updates, len(curve)) == (best + 2, 4 * (best + 2), 4 * (best + 2))
-    assert result.updates < 32
-    # The schedule is constant: a training that was planned to end there is the same up to there.
-    shorter = RECIPE.model_copy(update={"epochs": best})
-    assert same(attempt(llama, tmp_path, None, recipe=shorter)[2], weights)
+    assert (result.best_epoch, len(result.validation_losses), result.updates, len(curve)) == (2, 3, 12, 12)
+    # The schedule is constant after one update of warm-up, so a training that was planned to end there is the same.
+    assert same(attempt(llama, tmp_path, None)[2], weights)
     nothing, resumed, again = attempt(llama, tmp_path, checkpoints(tmp_path, every=3), recipe=patient)
     assert (nothing, resumed) == ([], result)
     assert same(again, weights)
@@ -215,7 +212,7 @@ def test_a_disk_that_is_full_costs_the_checkpoint_and_not_the_training(llama, tm
     (tmp_path / "checkpoints").write_text("a file where a folder should be")
     _, result, _ = attempt(llama, tmp_path, checkpoints(tmp_path))
     assert result.updates == UPDATES
-    assert "no checkpoint at update 7: " in capsys.readouterr().out
+    assert "no checkpoint at update 5: " in capsys.readouterr().out
 
 
 def test_checkpoints_are_written_by_the_clock_and_at_the_end_only_if_there_is_something_to_lose(tmp_path):
