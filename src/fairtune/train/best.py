@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
 from fairtune.errors import DivergedError
 from fairtune.methods import Tuned
-from fairtune.train.state import State, write_tensors
+from fairtune.train.state import State, TensorFile, write_tensors
 
 
 class BestWeights:
@@ -52,7 +51,7 @@ class BestWeights:
     def state(self) -> State:
         """What is known of the epochs so far, and the weights of the best if they are kept."""
         facts = {"losses": self.losses, "epoch": self.epoch, "kept": self._kept}
-        return State(load_file(self.file) if self.file.exists() else {}, facts)
+        return State(TensorFile(self.file) if self.file.exists() else {}, facts)
 
     def restore(self, state: State) -> None:
         """Takes the place of the one that had this state."""
@@ -63,7 +62,7 @@ class BestWeights:
     def put_back(self) -> None:
         """Puts the best epoch's weights back, unless they are the last epoch's anyway."""
         if self.epoch is not None and self.epoch < len(self.losses):
-            kept = load_file(self.file)
+            kept = TensorFile(self.file)
             with torch.no_grad():
                 for name, weights in self._trainable.items():
                     weights.copy_(kept[name])

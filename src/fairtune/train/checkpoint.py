@@ -16,13 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
-
 from fairtune.cache import hash_file
 from fairtune.errors import RecordError
 from fairtune.records import MANIFEST, Manifest, checkpoints_in, read_manifest, require_whole
 from fairtune.study import Checkpoint
-from fairtune.train.state import State, write_tensors
+from fairtune.train.state import State, TensorFile, write_tensors
 
 _KEPT = 2
 # At the end of training, what took a tenth of the interval is worth keeping too: scoring may still die.
@@ -164,7 +162,7 @@ class Checkpoints:
         for difference in _differences(manifest.circumstances, self._circumstances):
             self._remark(f"{difference}: from here on, bits may be others than those of an uninterrupted run")
         kept = json.loads((folder / f"{self._part}.json").read_text(encoding="utf-8"))
-        self.found = State(load_file(folder / f"{self._part}.safetensors"), kept["facts"])
+        self.found = State(TensorFile(folder / f"{self._part}.safetensors"), kept["facts"])
         self.beside = kept["beside"]
         self._written, self._at = manifest.update, self._clock()
         print(f"training goes on from update {manifest.update}")

@@ -92,7 +92,6 @@ def train(
     try:
         if checkpoints and checkpoints.found:
             loop.restore(checkpoints.found)
-            checkpoints.found = None  # the file is mapped; nothing of it is needed any more
         if training.gradient_checkpointing:
             # Keeps only the input of each layer for the backward pass (Chen et al. 2016).
             tuned.model.network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,47 @@ class State:
 
     def part(self, name: str) -> State:
         """One of the states this one was made of."""
-        prefix = f"{name}/"
-        tensors = {key.removeprefix(prefix): tensor for key, tensor in self.tensors.items() if key.startswith(prefix)}
-        return State(tensors, self.facts[name])
+        return State(_Within(self.tensors, f"{name}/"), self.facts[name])
+
+
+class _Within(Mapping[str, torch.Tensor]):
+    """The tensors whose names begin alike, by the rest of their names."""
+
+    def __init__(self, whole: Mapping[str, torch.Tensor], prefix: str) -> None:
+        self._whole, self._prefix = whole, prefix
+        self._names = [name.removeprefix(prefix) for name in whole if name.startswith(prefix)]
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self._whole[self._prefix + name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+class TensorFile(Mapping[str, torch.Tensor]):
+    """The tensors of a safetensors file, each mapped when it is asked for and let go with its last use.
+
+    A file that is mapped as a whole counts as memory of the process, page by page as it is read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with safe_open(path, framework="pt") as file:
+            self._names = list(file.keys())
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        with safe_open(self._path, framework="pt") as file:
+            tensor: torch.Tensor = file.get_tensor(name)
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def random_state(device: torch.device) -> State:
@@ -73,10 +113,9 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> str:
     hash. Here one tensor at a time leaves the device. Layout: https://github.com/huggingface/safetensors#format; wide
     numbers come first, so that each lies at a multiple of its size.
     """
-    ordered = sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0]))
     running = hashlib.sha256()
     with path.open("wb") as file:
-        for block in _blocks(ordered):
+        for block in _blocks(tensors):
             file.write(block)
             running.update(block)
         file.flush()
@@ -84,15 +123,18 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> str:
     return running.hexdigest()
 
 
-def _blocks(ordered: list[tuple[str, torch.Tensor]]) -> Iterator[memoryview]:
+def _blocks(tensors: Mapping[str, torch.Tensor]) -> Iterator[memoryview]:
     """Length of the header, the header, and the bytes of each tensor."""
+    forms = {name: (tensor.dtype, list(tensor.shape)) for name, tensor in tensors.items()}
+    ordered = sorted(forms, key=lambda name: (-forms[name][0].itemsize, name))
     header, end = {}, 0
-    for name, tensor in ordered:
-        start, end = end, end + tensor.numel() * tensor.element_size()
-        header[name] = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+    for name in ordered:
+        (kind, shape), start = forms[name], end
+        end += math.prod(shape) * kind.itemsize
+        header[name] = {"dtype": _NAMES[kind], "shape": shape, "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     yield memoryview(len(text).to_bytes(8, "little"))
     yield memoryview(text)
-    for _, tensor in ordered:
-        yield tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+    for name in ordered:
+        yield tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
