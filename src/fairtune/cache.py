@@ -68,12 +68,13 @@ def sha256_of(path: Path) -> str:
     known = recall("sha256", key)
     if known:
         return known
-    digest = _hash(path)
+    digest = hash_file(path)
     remember("sha256", key, digest)
     return digest
 
 
-def _hash(path: Path) -> str:
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file, read whole."""
     running = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -29,7 +29,7 @@ def test_the_fields_of_a_record_are_a_contract(record):
     assert list(json.loads(record.model_dump_json())) == [
         *("version", "run_id", "study", "status", "error", "spec", "metrics", "phases", "throughput", "tokens"),
         *("parameters", "plan", "leakage", "augmentation", "bad_rows", "data_findings", "selection", "loss_scaling"),
-        "provenance",
+        *("resumed", "provenance"),
     ]
 
 

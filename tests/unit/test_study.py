@@ -5,7 +5,7 @@ import pytest
 
 from fairtune.errors import SpecError
 from fairtune.execute import vocabulary
-from fairtune.study import ModelChoice, Study, Task, expand, load_study, study_schema
+from fairtune.study import ModelChoice, RunSpec, Study, Task, expand, load_study, study_schema
 
 GOOD = """
 name: good
@@ -55,6 +55,31 @@ def test_a_study_expands_in_order_with_one_run_for_the_untouched_model(tmp_path)
     ]
     assert len(runs) == 14
     assert len({run.run_id for run in runs}) == 14
+
+
+def test_how_often_a_training_is_kept_is_no_part_of_a_run(tmp_path):
+    usual = runs_of(tmp_path, GOOD)
+    assert usual[1].checkpoint.every == 600
+    for text, wanted in (("{updates: 7}", (7, None)), ("{every: 30min}", (None, 1800)), ("none", None)):
+        runs = runs_of(tmp_path, GOOD + f"checkpoint: {text}\n")
+        assert [run.run_id for run in runs] == [run.run_id for run in usual]
+        kept = RunSpec.model_validate_json(runs[1].model_dump_json()).checkpoint
+        assert (kept and (kept.updates, kept.every)) == wanted
+
+
+@pytest.mark.parametrize("text", ["no", "false", "3", "[]", "{updates: 0}", "{updates: 3, every: 1h}", "{evry: 1h}"])
+def test_a_checkpoint_that_is_not_understood_is_told(tmp_path, text):
+    (problem,) = problems(tmp_path, f"{GOOD}checkpoint: {text}\n")
+    assert problem.startswith("checkpoint")
+
+
+def test_early_stopping_names_another_run_only_where_it_is_asked_for(tmp_path):
+    usual, stopping = (
+        runs_of(tmp_path, GOOD),
+        runs_of(tmp_path, GOOD.replace("epochs: 2", "epochs: 2, early_stopping: 1")),
+    )
+    assert all((a.run_id == b.run_id) is (a.training is None) for a, b in zip(usual, stopping, strict=True))
+    assert usual[1].run_id == "a089d3adab"  # as before the key was there
 
 
 def test_a_method_overrides_the_recipe_and_the_rest_inherits_it(tmp_path):

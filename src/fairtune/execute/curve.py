@@ -4,29 +4,50 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
 
 from tensorboardX import SummaryWriter
 
 from fairtune.execute.progress import ProgressFile
-from fairtune.records import RunFolder
+from fairtune.records import RunFolder, read_lines
 from fairtune.train.loop import UpdateReport, curve_line
 
 _SCALARS = ("loss", "learning_rate", "grad_norm")
 
 
+class Curve:
+    """Is told of every update, and writes it to both places and to the progress."""
+
+    def __init__(self, path: Path, lines: TextIO, board: SummaryWriter, progress: ProgressFile) -> None:
+        self._path, self._lines, self._board, self._progress = path, lines, board, progress
+
+    def __call__(self, update: UpdateReport) -> None:
+        """An update was made."""
+        self._write(curve_line(update))
+        self._progress.advance(update.step, update.loss, update.tokens / update.seconds)
+
+    def so_far(self) -> list[dict[str, Any]]:
+        """The lines that are written."""
+        return read_lines(self._path)
+
+    def take_over(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Begins with the updates of an earlier attempt."""
+        for line in lines:
+            self._write(line)
+        self._progress.begin_at(len(lines))
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        self._lines.write(json.dumps(line) + "\n")
+        self._lines.flush()
+        for name in _SCALARS:
+            if line[name] is not None:  # a gradient's norm that an update did not have
+                self._board.add_scalar(f"train/{name}", line[name], line["step"])
+
+
 @contextlib.contextmanager
-def curve_writer(folder: RunFolder, progress: ProgressFile) -> Iterator[Callable[[UpdateReport], None]]:
-    """A function that writes an update to all three places."""
+def curve_writer(folder: RunFolder, progress: ProgressFile) -> Iterator[Curve]:
+    """The curve of a training that begins now."""
     with folder.curve.open("w", encoding="utf-8") as lines, SummaryWriter(str(folder.tensorboard)) as board:
-
-        def write(update: UpdateReport) -> None:
-            lines.write(json.dumps(curve_line(update)) + "\n")
-            lines.flush()
-            for name in _SCALARS:
-                value = getattr(update, name)
-                if value is not None:  # a gradient's norm that an update did not have
-                    board.add_scalar(f"train/{name}", value, update.step)
-            progress.advance(update.step, update.loss, update.tokens / update.seconds)
-
-        yield write
+        yield Curve(folder.curve, lines, board, progress)

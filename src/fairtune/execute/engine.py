@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Protocol
 import psutil
 
 from fairtune.errors import FairtuneError, RecordError, RecordVersionError
-from fairtune.execute.display import describe
+from fairtune.execute.display import describe, run_name
 from fairtune.execute.leaks import refuse_leaks
 from fairtune.execute.nursery import Nursery
 from fairtune.execute.origin import utc_now
@@ -18,10 +19,18 @@ from fairtune.execute.progress import Progress, read_progress
 from fairtune.execute.request import Request
 from fairtune.execute.supervise import lost, supervise
 from fairtune.models import fetch
-from fairtune.records import RunFolder, RunRecord, Status, study_lock, write_atomically
+from fairtune.records import (
+    RunFolder,
+    RunRecord,
+    Status,
+    checkpoints_in,
+    reached,
+    study_lock,
+    write_atomically,
+)
 from fairtune.study import RunSpec
 
-# The same seed gives the same bits: what diverged would diverge again.
+# The same seed gives the same bits: what diverged would diverge again. Such runs have nothing to go on from.
 _FINAL: frozenset[Status] = frozenset({"ok", "diverged", "does_not_fit"})
 
 
@@ -63,13 +72,34 @@ class State:
         return "running" if psutil.pid_exists(self.progress.pid) else "interrupted"
 
     @property
+    def interrupted(self) -> str:
+        """Where a training ended before its time, and where it goes on; empty for any other run."""
+        if self.record is not None and self.record.status in _FINAL:
+            return ""
+        last = reached(self.folder.curve)
+        if last is None and not self.checkpoints:
+            return ""
+        at = f"interrupted at update {last[0]} of {last[1]}" if last else "interrupted before it trained"
+        if not self.checkpoints:
+            return f"{at}; starts anew: there is no checkpoint"
+        return f"{at}; goes on from update {self.checkpoints[0].name}"
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """What the next attempt goes on from, if it is whole; the newest first."""
+        return checkpoints_in(self.folder.checkpoints) if self.spec.checkpoint else []
+
+    @property
     def detail(self) -> str:
         """How far it is, or why it has no results."""
         if self.record:
-            return self.record.error.message if self.record.error else ""
+            told = (self.record.error.message if self.record.error else "", self.interrupted)
+            return "; ".join(part for part in told if part)
         if self.problem:
             return f"{self.problem}; `fairtune run` repeats this run"
-        return ", ".join(part for part in describe(self.progress, 0.0) if part) if self.status == "running" else ""
+        if self.status == "running":
+            return ", ".join(part for part in describe(self.progress, 0.0) if part)
+        return self.interrupted
 
 
 def state_of(spec: RunSpec, runs: Path) -> State:
@@ -91,7 +121,7 @@ def run_study(request: Request, runs: Path, watcher: Watcher, repeat: bool = Fal
     """Does every run that has no final record.
 
     Args:
-        repeat: also repeat runs that ended in a way that would happen again.
+        repeat: also repeat, from the start, runs that ended in a way that would happen again.
 
     Raises:
         DataError: test items are trained on, and the study does not allow it.
@@ -105,6 +135,7 @@ def run_study(request: Request, runs: Path, watcher: Watcher, repeat: bool = Fal
         for state in states:
             if state.problem:
                 watcher.say(f"{state.problem}; the run will be repeated, the file kept in attempts/")
+            _clear_checkpoints(state)
         missing = [state for state in states if not _is_final(state, repeat)]
         done = {state.spec.run_id: state.record for state in states if state.record and state not in missing}
         watcher.begin(request.specs, done)
@@ -123,12 +154,24 @@ def _is_final(state: State, repeat: bool) -> bool:
 
 def _run(state: State, nursery: Nursery, watcher: Watcher, unavailable: dict[str, str]) -> RunRecord:
     spec, folder = state.spec, state.folder
+    if state.checkpoints:
+        watcher.say(f"{run_name(spec)}: {state.interrupted}")
     _put_away(state)
     write_atomically(folder.spec, spec.model_dump_json(indent=1) + "\n")
     problem = _weights_problem(spec, watcher, unavailable) or _teacher_problem(spec, folder)
     if problem:
         return lost(spec, folder, "failed", "ModelError", problem, utc_now())
-    return supervise(nursery, spec, folder, lambda progress, seconds: watcher.moved(spec, progress, seconds))
+    record = supervise(nursery, spec, folder, lambda progress, seconds: watcher.moved(spec, progress, seconds))
+    for remark in record.resumed[-1].remarks if record.resumed else ():
+        watcher.say(f"{run_name(spec)}: {remark}")
+    _clear_checkpoints(State(spec, folder, record, None, None))
+    return record
+
+
+def _clear_checkpoints(state: State) -> None:
+    """Removes what nobody will go on from: the run is done, or the study wants no checkpoints."""
+    if state.spec.checkpoint is None or (state.record is not None and state.record.status in _FINAL):
+        shutil.rmtree(state.folder.checkpoints, ignore_errors=True)
 
 
 def _put_away(state: State) -> None:

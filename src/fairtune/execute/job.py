@@ -34,6 +34,7 @@ from fairtune.execute.leaks import find_leaks, leakage_of
 from fairtune.execute.phases import PhaseMeter
 from fairtune.execute.restore import open_base
 from fairtune.execute.results import score
+from fairtune.execute.resume import Attempt
 from fairtune.execute.teacher import prepare_lessons
 from fairtune.methods import METHODS, Course, Tuned
 from fairtune.models import fetch
@@ -46,10 +47,12 @@ from fairtune.records import (
     Augmentation,
     BadRows,
     DataFinding,
+    EarlyStop,
     Leakage,
     LossScaling,
     MetricValue,
     Parameters,
+    Resumption,
     RunFolder,
     Selection,
     Throughput,
@@ -78,6 +81,7 @@ class Happened:
     data_findings: tuple[DataFinding, ...] = ()
     selection: Selection | None = None
     loss_scaling: LossScaling | None = None
+    resumed: tuple[Resumption, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,10 +116,11 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
     lessons = prepare_lessons(spec, folder, prepared.train, prepared.tokenizer, prepared.longest, meter)
     with meter.phase("load"):
         model = open_base(spec, prepared.folder, prepared.tokenizer, meter.device, prepared.longest)
-        tuned = method.attach(model, spec.method.options, Course(spec.seed, _updates(spec, prepared), lessons))
+        course = Course(spec.seed, _updates(spec, prepared), lessons)
+        tuned = method.attach(model, spec.method.options, course)
         happened.parameters = _count(model.network)
     if spec.training is not None:
-        _train(spec.training, spec, folder, tuned, prepared, meter, happened)
+        _train(spec.training, spec, folder, tuned, prepared, course, meter, happened)
         artifact = method.acting(spec.method.options).artifact
         if artifact:
             tuned.save(folder.path / artifact)
@@ -178,18 +183,30 @@ def _train(
     folder: RunFolder,
     tuned: Tuned,
     prepared: Prepared,
+    course: Course,
     meter: PhaseMeter,
     happened: Happened,
 ) -> None:
-    steps = training.total_updates(len(prepared.train))
-    scratch = folder.path / "best.safetensors"
-    with meter.phase("train", steps) as progress, curve_writer(folder, progress) as report:
-        result = train(tuned, prepared.train, prepared.validation, training, spec.seed, scratch, report)
+    scratch = folder.checkpoints / "best.safetensors"
+    scratch.parent.mkdir(exist_ok=True)
+    with meter.phase("train", course.updates) as progress, curve_writer(folder, progress) as curve:
+        attempt = Attempt(spec, folder, course, meter, curve)
+        happened.resumed = attempt.resumed
+        result = train(
+            tuned, prepared.train, prepared.validation, training, spec.seed, scratch, curve, attempt.checkpoints
+        )
     happened.tokens = _token_counts(result, prepared.cut)
     happened.throughput = Throughput(train_tokens_per_second=result.tokens / result.update_seconds)
+    happened.selection = _selection(result, training, course.updates)
+    happened.loss_scaling = _scaled(result.scaling, result.updates)
+
+
+def _selection(result: TrainingResult, training: Training, planned: int) -> Selection:
+    losses, stopped = result.validation_losses, None
+    if training.early_stopping is not None and result.updates < planned:
+        stopped = EarlyStop(patience=training.early_stopping, epoch=len(losses), update=result.updates, planned=planned)
     rule = "lowest validation loss" if training.keep == "best" else "last epoch"
-    happened.selection = Selection(best_epoch=result.best_epoch, validation_losses=result.validation_losses, rule=rule)
-    happened.loss_scaling = _scaled(result.scaling, steps)
+    return Selection(best_epoch=result.best_epoch, validation_losses=losses, rule=rule, stopped=stopped)
 
 
 def _scaled(scaling: Scaling | None, updates: int) -> LossScaling | None:

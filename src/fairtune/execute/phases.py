@@ -27,21 +27,27 @@ class PhaseMeter:
         self.current: Phase | None = None
         self.device = torch.device("cpu")
         self._progress = progress
+        self._started = 0.0
+        self._reset_problem: str | None = None
 
     @contextlib.contextmanager
     def phase(self, name: Phase, steps: int | None = None) -> Iterator[ProgressFile]:
         """Everything inside belongs to the phase. Peaks count from here on."""
         self.current = name
         self._progress.enter(name, self.device.type, steps)
-        reset_problem = _reset_peak(self.device)
-        started = time.perf_counter()
+        self._reset_problem = _reset_peak(self.device)
+        self._started = time.perf_counter()
         try:
             yield self._progress
         finally:
-            _wait_for(self.device)
-            seconds = time.perf_counter() - started
-            peak, what = _peak(self.device, reset_problem)
-            self.costs[name] = _added(self.costs.get(name), PhaseCost(seconds=seconds, peak_bytes=peak, memory=what))
+            self.costs[name] = self.so_far(name)
+
+    def so_far(self, name: Phase) -> PhaseCost:
+        """What the phase that is on has cost, with what it cost when it was entered before."""
+        _wait_for(self.device)
+        seconds = time.perf_counter() - self._started
+        peak, what = _peak(self.device, self._reset_problem)
+        return _added(self.costs.get(name), PhaseCost(seconds=seconds, peak_bytes=peak, memory=what))
 
 
 def _added(earlier: PhaseCost | None, now: PhaseCost) -> PhaseCost:

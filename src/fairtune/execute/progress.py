@@ -36,19 +36,25 @@ class ProgressFile:
         self._clock = clock
         self._written = -_EVERY_SECONDS
         self._phase_started = clock()
+        self._first = 0
         self._now = Progress(os.getpid())
 
     def enter(self, phase: Phase, device: str, steps: int | None = None) -> None:
         """A new phase begins."""
-        self._phase_started = self._clock()
+        self._phase_started, self._first = self._clock(), 0
         self._now = Progress(self._now.pid, phase, device, steps=steps)
         self._write()
+
+    def begin_at(self, step: int) -> None:
+        """So many steps were done by an earlier process; they say nothing of the time that is left."""
+        self._phase_started, self._first = self._clock(), step
 
     def advance(self, step: int, loss: float | None = None, tokens_per_second: float | None = None) -> None:
         """``step`` of the phase's steps are done; written at most every quarter of a second."""
         spent = self._clock() - self._phase_started
         steps = self._now.steps
-        left = spent / step * (steps - step) if steps and step else None
+        made = step - self._first
+        left = spent / made * (steps - step) if steps and made else None
         self._now = replace(self._now, step=step, loss=loss, tokens_per_second=tokens_per_second, seconds_left=left)
         if self._clock() - self._written >= _EVERY_SECONDS:
             self._write()

@@ -46,7 +46,7 @@ def supervise(nursery: Nursery, spec: RunSpec, folder: RunFolder, watch: Watch) 
         stopped = _watch_until_end(process, spec, folder, watch)
     except KeyboardInterrupt:
         _end(process)
-        stopped = Stopped("interrupted", "stopped from the keyboard; run the study again to repeat this run")
+        stopped = Stopped("interrupted", "stopped from the keyboard; the next `fairtune run` goes on with this run")
         _settle(spec, folder, process, stopped, started, kills)
         raise
     return _settle(spec, folder, process, stopped, started, kills)

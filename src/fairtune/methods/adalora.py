@@ -77,6 +77,26 @@ class AdaloraTuned(PeftTuned):
         """Of an epoch before the last pruning, more are left."""
         self.model.network.peft_config["default"].rank_pattern = kept
 
+    def gathered(self) -> dict[str, Tensor]:
+        """Smoothed sensitivity and uncertainty of every weight (the paper's equations 9 and 10)."""
+        allocator = self.model.network.base_model.rankallocator
+        return {
+            f"{kind}/{name}": tensor
+            for kind, tensors in (("sensitivity", allocator.exp_avg_ipt), ("uncertainty", allocator.exp_avg_unc))
+            for name, tensor in tensors.items()
+        }
+
+    def go_on_with(self, gathered: Mapping[str, Tensor]) -> None:
+        """Importance goes on from where it stood."""
+        allocator = self.model.network.base_model.rankallocator
+        device = self.model.device
+        for key, tensor in gathered.items():
+            kind, _, name = key.partition("/")
+            held = allocator.exp_avg_ipt if kind == "sensitivity" else allocator.exp_avg_unc
+            held[name] = tensor.clone().to(device)
+            # PEFT begins anew with a name that it does not find here. The value itself is replaced before it is read.
+            allocator.ipt[name] = held[name]
+
     def save(self, folder: Path) -> None:
         """PEFT's layout; ranks that were pruned are not written."""
         with warnings.catch_warnings():

@@ -65,11 +65,21 @@ class Tuned:
         """Called after update ``done`` (from 1), while its gradients are still there."""
 
     def kept(self) -> Any:
-        """What belongs to the trained weights of this moment and is no weight; put back with them."""
+        """What belongs to the trained weights of this moment and is no weight; put back with them.
+
+        Nothing but what JSON can say: it is kept on disk with them.
+        """
         return None
 
     def put_back(self, kept: Any) -> None:
         """Undoes what happened to it since :meth:`kept`."""
+
+    def gathered(self) -> dict[str, Tensor]:
+        """What training has gathered besides weights and optimizer state, and later updates depend on."""
+        return {}
+
+    def go_on_with(self, gathered: Mapping[str, Tensor]) -> None:
+        """Takes up what an interrupted training had :meth:`gathered`."""
 
     def merge(self) -> None:
         """Makes what was trained part of the base's weights; twice is once."""

@@ -1,5 +1,6 @@
 """What happened: the record, its store, and where numbers come from. No torch."""
 
+from fairtune.records.checkpoints import MANIFEST, Manifest, checkpoints_in, reached, read_manifest, require_whole
 from fairtune.records.lock import study_lock
 from fairtune.records.parity import AnswersCompared, LlamaCpp, LogitsCompared, LossCompared, Parity
 from fairtune.records.provenance import GitState, command_line, git_state, package_versions, python_version
@@ -7,6 +8,7 @@ from fairtune.records.schema import (
     Augmentation,
     BadRows,
     DataFinding,
+    EarlyStop,
     ErrorInfo,
     Leakage,
     LossScaling,
@@ -17,6 +19,7 @@ from fairtune.records.schema import (
     PhaseCost,
     Plan,
     Provenance,
+    Resumption,
     RunRecord,
     Selection,
     Status,
@@ -33,10 +36,12 @@ from fairtune.records.store import (
 )
 
 __all__ = [
+    "MANIFEST",
     "AnswersCompared",
     "Augmentation",
     "BadRows",
     "DataFinding",
+    "EarlyStop",
     "ErrorInfo",
     "GitState",
     "Leakage",
@@ -44,6 +49,7 @@ __all__ = [
     "LogitsCompared",
     "LossCompared",
     "LossScaling",
+    "Manifest",
     "MetricValue",
     "Overlap",
     "Parameters",
@@ -52,18 +58,23 @@ __all__ = [
     "PhaseCost",
     "Plan",
     "Provenance",
+    "Resumption",
     "RunFolder",
     "RunRecord",
     "Selection",
     "Status",
     "Throughput",
     "TokenCounts",
+    "checkpoints_in",
     "command_line",
     "git_state",
     "package_versions",
     "python_version",
+    "reached",
     "read_lines",
+    "read_manifest",
     "read_record",
+    "require_whole",
     "study_lock",
     "write_atomically",
     "write_lines",

@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-_PACKAGES = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy", "sacrebleu", "babel")
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "peft",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "bitsandbytes",
+    "sacrebleu",
+    "babel",
+)
 
 
 def package_versions() -> dict[str, str]:

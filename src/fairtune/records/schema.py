@@ -168,12 +168,37 @@ class DataFinding(Part):
     text: str = Field(description="what is wrong and what to do")
 
 
+class EarlyStop(Part):
+    """Where training ended before its planned end, since the validation loss had ceased to fall."""
+
+    patience: int = Field(description="epochs in a row without a lower validation loss, as the recipe allows")
+    epoch: int = Field(description="the last that was trained")
+    update: int = Field(description="updates that were made")
+    planned: int = Field(description="updates there would have been; the learning rate was scheduled over these")
+
+
+class Resumption(Part):
+    """A later attempt at a run, which went on with the training of the one before, or could not.
+
+    Seconds and tokens of the training, its throughput and its curve are those of all updates that count, each once: an
+    update that was lost and made again counts as it was made last. The training's peak is the largest of the last
+    attempt and of the earlier ones up to their checkpoints. Other phases are those of the last attempt alone.
+    """
+
+    update: int = Field(description="updates that were there already; 0: training began anew, and remarks say why")
+    at: str = Field(description="UTC, ISO 8601")
+    remarks: tuple[str, ...] = Field(
+        default=(), description="checkpoints that were damaged or of another making; what differs of the machine"
+    )
+
+
 class Selection(Part):
     """Which epoch's weights were kept."""
 
     best_epoch: int | None
     validation_losses: tuple[float, ...] = Field(description="nats per supervised token after each epoch")
     rule: str
+    stopped: EarlyStop | None = Field(default=None, description="None where training went on to its planned end")
 
 
 class LossScaling(Part):
@@ -228,4 +253,5 @@ class RunRecord(BaseModel):
     data_findings: tuple[DataFinding, ...] = ()
     selection: Selection | None = None
     loss_scaling: LossScaling | None = Field(default=None, description="None where losses were not scaled")
+    resumed: tuple[Resumption, ...] = Field(default=(), description="empty where one attempt did all")
     provenance: Provenance | None = None

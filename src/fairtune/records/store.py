@@ -15,7 +15,7 @@ from fairtune.errors import BudgetError, RecordError, RecordVersionError
 from fairtune.records.schema import VERSION, RunRecord
 from fairtune.study import RunSpec
 
-_KEPT = {"attempts", "spec.json"}
+_KEPT = {"attempts", "checkpoints", "spec.json"}
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,11 @@ class RunFolder:
         return self.path / "tensorboard"
 
     @property
+    def checkpoints(self) -> Path:
+        """A training under way, a folder an update; only there until the run has its final record."""
+        return self.path / "checkpoints"
+
+    @property
     def samples(self) -> Path:
         """What the model wrote by itself after training on plain text: sample, seed, start, text."""
         return self.path / "examples" / "samples.jsonl"
@@ -77,7 +82,10 @@ class RunFolder:
         return read_record(self.record) if self.record.exists() else None
 
     def archive(self) -> None:
-        """Moves what an earlier attempt left into ``attempts/N``, so that nothing is overwritten."""
+        """Moves what an earlier attempt left into ``attempts/N``, so that nothing is overwritten.
+
+        Checkpoints stay: the next attempt goes on from them.
+        """
         left = [item for item in self.path.iterdir() if item.name not in _KEPT] if self.path.exists() else []
         if not left:
             return

@@ -1,6 +1,8 @@
 """What is asked: the study file, checked, and the runs it expands into. No torch."""
 
+from fairtune.study.checkpoint import Checkpoint
 from fairtune.study.expand import expand, run_id
+from fairtune.study.fields import Strict
 from fairtune.study.load import LoadedStudy, load_study, load_task
 from fairtune.study.schema import study_schema
 from fairtune.study.spec import (
@@ -15,7 +17,6 @@ from fairtune.study.spec import (
     RunSpec,
     Samples,
     Scratch,
-    Strict,
     Study,
     Task,
     TaskChoice,
@@ -29,6 +30,7 @@ __all__ = [
     "AugmentChoice",
     "AugmentWords",
     "Budget",
+    "Checkpoint",
     "LoadedStudy",
     "MethodChoice",
     "MethodWords",

@@ -10,8 +10,9 @@ from typing import Any, TypeVar, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from fairtune.errors import Problem, suggest
+from fairtune.study.fields import Strict
 from fairtune.study.problems import problems_of
-from fairtune.study.spec import AugmentChoice, MethodChoice, Strict, Training
+from fairtune.study.spec import AugmentChoice, MethodChoice, Training
 from fairtune.study.vocabulary import AugmentWords, MethodWords, Vocabulary
 
 # Any method may be limited to some of the models.

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from fairtune.units import parse_bytes, parse_seconds
+from fairtune.study.checkpoint import Checkpoint, MaybeCheckpoint
+from fairtune.study.fields import Bytes, Count, Number, Seconds, Strict, no_bool
 
 Precision = Literal["fp32", "bf16", "bf16_mixed", "fp16_mixed"]
 # A study and a task name folders and files, and must not lead out of them.
@@ -24,12 +25,6 @@ _NO_FP8 = (
     "or more have its products (Ada, Hopper and later); no CPU, no Apple GPU and no older card has. Write bf16 or "
     "bf16_mixed; for less memory, a method with a quantised base (`fairtune methods`)"
 )
-
-
-class Strict(BaseModel):
-    """A frozen model that refuses keys it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _as_list(value: Any) -> Any:
@@ -49,18 +44,6 @@ def _as_mapping(key: str) -> Any:
         return {key: value} if isinstance(value, str) else value
 
     return convert
-
-
-def _no_bool(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("a number is needed, not true or false")  # noqa: TRY004 - pydantic collects ValueErrors
-    return value
-
-
-Number = Annotated[float, BeforeValidator(_no_bool)]
-Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
-Bytes = Annotated[int, BeforeValidator(parse_bytes)]
-Seconds = Annotated[float, BeforeValidator(parse_seconds)]
 
 
 class Scratch(Strict):
@@ -144,7 +127,7 @@ class Prompt(Strict):
 class Samples(Strict):
     """Text that a model writes by itself, to be looked at. No score is made of it."""
 
-    count: Annotated[int, BeforeValidator(_no_bool), Field(ge=0)] = Field(default=3, description="0 for none")
+    count: Annotated[int, BeforeValidator(no_bool), Field(ge=0)] = Field(default=3, description="0 for none")
     tokens: Count = Field(default=300, description="length of each; may exceed the model's context")
     temperature: Annotated[float, Field(gt=0)] = 0.8
 
@@ -225,6 +208,9 @@ class Training(Strict):
     keep: Literal["best", "last"] = Field(
         default="best", description="weights of the epoch with the lowest validation loss, or of the last"
     )
+    early_stopping: Count | None = Field(
+        default=None, description="end training after so many epochs in a row without a lower validation loss"
+    )
 
     @field_validator("epochs")
     @classmethod
@@ -267,7 +253,7 @@ class Study(Strict):
     methods: Annotated[list[Any], BeforeValidator(_as_list), Field(min_length=1)]
     precision: Annotated[
         list[Annotated[Precision, BeforeValidator(_no_fp8)]], BeforeValidator(_as_list), Field(min_length=1)
-    ] = ["fp32"]
+    ] = Field(default=["fp32"])
     training: Training = Training()
     augment: Annotated[list[Any], BeforeValidator(_as_list), Field(min_length=1)] | None = Field(
         default=None, description="changed copies of training examples, added to them; a list is an axis"
@@ -276,11 +262,14 @@ class Study(Strict):
         default=None, description="metrics; the task's own if absent"
     )
     seeds: Annotated[
-        list[Annotated[int, BeforeValidator(_no_bool), Field(ge=0)]],
+        list[Annotated[int, BeforeValidator(no_bool), Field(ge=0)]],
         BeforeValidator(_as_list),
         Field(min_length=1),
-    ] = [0]
+    ] = Field(default=[0])
     budget: Budget = Budget()
+    checkpoint: MaybeCheckpoint = Field(
+        default=Checkpoint(), description="how often a training is kept to go on from: {updates: …}, {every: …} or none"
+    )
     allow_leakage: bool = Field(
         default=False, description="run although test items stand in the training data; the report says so"
     )
@@ -303,7 +292,7 @@ class MethodChoice(Strict):
     """A method with every option filled in."""
 
     name: str
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default={})
     chosen: dict[str, Any] = Field(default={}, description="of the options, those that are not at their default")
     trains: bool = True
     label: str
@@ -313,7 +302,7 @@ class AugmentChoice(Strict):
     """A kind of augmentation with every option filled in."""
 
     name: str
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default={})
     chosen: dict[str, Any] = Field(default={}, description="of the options, those that are not at their default")
     label: str
     root: str = Field(default="", description="folder that relative paths of the options start from")
@@ -360,6 +349,7 @@ class RunSpec(Strict):
     teacher: TeacherChoice | None = None
     augment: AugmentChoice | None = Field(default=None, description="None for the training examples as they are")
     budget: Budget = Budget()
+    checkpoint: MaybeCheckpoint = Field(default=Checkpoint(), description="None where nothing is kept to go on from")
     allow_leakage: bool = False
 
     @property

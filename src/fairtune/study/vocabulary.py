@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fairtune.study.spec import Strict
+from fairtune.study.fields import Strict
 
 TEACHER = "teacher"
 """The option that names another model, or another run."""

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 
 from fairtune.errors import DivergedError
 from fairtune.methods import Tuned
+from fairtune.train.state import State, TensorFile, write_tensors
 
 
 class BestWeights:
@@ -40,14 +40,29 @@ class BestWeights:
         if better:
             self.epoch = len(self.losses)
             if write:
-                weights = {name: weight.detach().contiguous() for name, weight in self._trainable.items()}
-                save_file(weights, self.file)
+                write_tensors(self.file, self._trainable)
                 self._kept = self._tuned.kept()
 
-    def restore(self) -> None:
+    @property
+    def since(self) -> int:
+        """Epochs after the best."""
+        return len(self.losses) - (self.epoch or 0)
+
+    def state(self) -> State:
+        """What is known of the epochs so far, and the weights of the best if they are kept."""
+        facts = {"losses": self.losses, "epoch": self.epoch, "kept": self._kept}
+        return State(TensorFile(self.file) if self.file.exists() else {}, facts)
+
+    def restore(self, state: State) -> None:
+        """Takes the place of the one that had this state."""
+        self.losses, self.epoch, self._kept = list(state.facts["losses"]), state.facts["epoch"], state.facts["kept"]
+        if state.tensors:
+            write_tensors(self.file, state.tensors)
+
+    def put_back(self) -> None:
         """Puts the best epoch's weights back, unless they are the last epoch's anyway."""
         if self.epoch is not None and self.epoch < len(self.losses):
-            kept = load_file(self.file)
+            kept = TensorFile(self.file)
             with torch.no_grad():
                 for name, weights in self._trainable.items():
                     weights.copy_(kept[name])

@@ -17,9 +17,11 @@ from fairtune.models.likelihood import item_losses
 from fairtune.models.load import LanguageModel
 from fairtune.study import Training
 from fairtune.train.best import BestWeights
+from fairtune.train.checkpoint import Checkpoints
 from fairtune.train.optimizer import MasterAdamW
 from fairtune.train.scaling import Scaling
 from fairtune.train.schedule import learning_rate_at
+from fairtune.train.state import State, random_state, restore_random
 from fairtune.train.step import StepResult, step
 
 
@@ -40,24 +42,31 @@ class UpdateReport:
     grad_norm: float | None
 
 
+_COUNTS = ("tokens", "supervised", "computed", "padding", "update_seconds", "updates")
+
 Report = Callable[[UpdateReport], None]
 
 
 @dataclass
 class TrainingResult:
-    """What training did: token counts over all epochs, seconds in updates alone, losses on validation."""
+    """What training did: token counts over all epochs, seconds in updates alone, losses on validation.
+
+    ``updates`` are fewer than planned where early stopping ended it.
+    """
 
     tokens: int = 0
     supervised: int = 0
     computed: int = 0
     padding: int = 0
     update_seconds: float = 0.0
+    updates: int = 0
     best_epoch: int | None = None
     validation_losses: tuple[float, ...] = ()
     scaling: Scaling | None = None
 
     def add(self, result: StepResult, seconds: float) -> None:
         """Counts one update."""
+        self.updates += 1
         self.tokens += result.tokens
         self.supervised += result.supervised
         self.computed += result.computed
@@ -73,19 +82,23 @@ def train(
     seed: int,
     scratch: Path,
     report: Report,
+    checkpoints: Checkpoints | None = None,
 ) -> TrainingResult:
     """Trains what a method marked as trainable, and leaves the chosen epoch's weights in the model.
 
     Args:
         scratch: a file for the best epoch's weights while later epochs run; gone afterwards.
         report: called after every update.
+        checkpoints: where training is kept; it goes on from what they have found.
 
     Raises:
         DivergedError: a loss or gradient was not finite; the message names the update.
     """
     torch.manual_seed(seed)
-    loop = Loop(tuned, examples, validation, training, seed, scratch, report)
+    loop = Loop(tuned, examples, validation, training, seed, scratch, report, checkpoints)
     try:
+        if checkpoints and checkpoints.found:
+            loop.restore(checkpoints.found)
         if training.gradient_checkpointing:
             # Keeps only the input of each layer for the backward pass (Chen et al. 2016).
             tuned.model.network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -108,8 +121,9 @@ class Loop:
         seed: int,
         scratch: Path,
         report: Report,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
-        self.tuned, self.training = tuned, training
+        self.tuned, self.training, self._checkpoints = tuned, training, checkpoints
         self._examples, self._validation, self._report = examples, validation, report
         trainable = [(name, p) for name, p in tuned.model.network.named_parameters() if p.requires_grad]
         self.optimizer = MasterAdamW(
@@ -126,19 +140,52 @@ class Loop:
 
     def run(self) -> TrainingResult:
         """Goes on from where it stands to the last update."""
-        while self.done < self.total:
+        while not self.finished:
             order, epoch, position = self._place()
             self._update(order[position], epoch)
             if position + 1 == len(order) or self.done == self.total:
                 loss = mean_loss(self.tuned.model, self._validation)
                 self.best.offer(loss, write=self.done < self.total and self.training.keep == "best")
-        self.optimizer.scaling.require_some(self.total)
+            if self._checkpoints:
+                self._checkpoints.offer(self.done, self.finished, self.state)
+        self.optimizer.scaling.require_some(self.done)
         if self.training.keep == "best":
-            self.best.restore()
+            self.best.put_back()
             self.result.best_epoch = self.best.epoch
         self.result.validation_losses = tuple(self.best.losses)
         self.result.scaling = self.optimizer.scaling
         return self.result
+
+    @property
+    def finished(self) -> bool:
+        """Whether all updates are done, or so many epochs brought nothing that the recipe says to stop."""
+        patience = self.training.early_stopping
+        return self.done >= self.total or (patience is not None and self.best.since >= patience)
+
+    def state(self) -> State:
+        """Everything that the updates to come depend on, as it is now: not copies."""
+        counts = {name: getattr(self.result, name) for name in _COUNTS}
+        return State.of(
+            loop=State(facts={"done": self.done, **counts}),
+            optimizer=self.optimizer.state(),
+            scaling=State(facts=self.optimizer.scaling.state_dict()),
+            best=self.best.state(),
+            method=State(self.tuned.gathered(), {"kept": self.tuned.kept()}),
+            random=random_state(self.tuned.model.device),
+        )
+
+    def restore(self, state: State) -> None:
+        """Stands where the training stood that had this state."""
+        counts = dict(state.part("loop").facts)
+        self.done = counts.pop("done")
+        self.result = TrainingResult(**counts)
+        self.optimizer.restore(state.part("optimizer"))
+        self.optimizer.scaling.load_state_dict(state.part("scaling").facts)
+        self.best.restore(state.part("best"))
+        method = state.part("method")
+        self.tuned.put_back(method.facts["kept"])
+        self.tuned.go_on_with(method.tensors)
+        restore_random(state.part("random"), self.tuned.model.device)
 
     def close(self) -> None:
         """Gives memory and scratch file back."""

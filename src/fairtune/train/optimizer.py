@@ -9,6 +9,7 @@ import torch
 
 from fairtune.study import Training
 from fairtune.train.scaling import Scaling
+from fairtune.train.state import State
 
 
 class MasterAdamW:
@@ -68,6 +69,39 @@ class MasterAdamW:
         """Forgets the gradients."""
         self.adamw.zero_grad(set_to_none=True)
 
+    def state(self) -> State:
+        """Masters, moments and counters, as they are now: not copies."""
+        values = {
+            f"{kind}.{index}": value
+            for index, master in enumerate(self.masters)
+            for kind, value in {"master": master, **self.adamw.state.get(master, {})}.items()
+        }
+        tensors = {name: value for name, value in values.items() if isinstance(value, torch.Tensor)}
+        return State(tensors, {name: value for name, value in values.items() if name not in tensors})
+
+    @torch.no_grad()
+    def restore(self, state: State) -> None:
+        """Takes the place of the optimizer that had this state, and gives its weights to the parameters."""
+        found = {_place(name) for name in (*state.tensors, *state.facts)}
+        self._make_room({index for kind, index in found if kind != "master"})
+        for name, tensor in state.tensors.items():
+            kind, index = _place(name)
+            (self.masters[index] if kind == "master" else self.adamw.state[self.masters[index]][kind]).copy_(tensor)
+        for name, number in state.facts.items():
+            kind, index = _place(name)
+            self.adamw.state[self.masters[index]][kind] = number
+        for parameter, master in self._copied():
+            parameter.copy_(master)
+
+    def _make_room(self, indices: set[int]) -> None:
+        """Lets the optimizer make its state where and as it wants it: a step of no gradient at no rate."""
+        for index in indices:
+            self.masters[index].grad = torch.zeros_like(self.masters[index])
+        for group in self.adamw.param_groups:
+            group["lr"] = 0.0
+        self.adamw.step()
+        self.clear()
+
     def close(self) -> None:
         """Takes the hooks off and drops the state, so that scoring has the memory."""
         for hook in self._hooks:
@@ -103,6 +137,12 @@ _KINDS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw_8bit": _adamw_8bit,
     "paged_adamw_8bit": _paged_adamw_8bit,
 }
+
+
+def _place(name: str) -> tuple[str, int]:
+    """``exp_avg.12`` is the first moment of the twelfth parameter."""
+    kind, _, index = name.rpartition(".")
+    return kind, int(index)
 
 
 def _master(parameter: torch.nn.Parameter) -> torch.Tensor:

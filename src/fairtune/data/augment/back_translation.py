@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from fairtune.data.augment.protocol import Augmentation, Change, TextOptions, Tools
 from fairtune.data.augment.translator import Translator, command_identity, command_translator, translated
 from fairtune.study import ModelRef, Strict
-from fairtune.study.spec import Count, Number
+from fairtune.study.fields import Count, Number
 
 _WAYS = ("there", "back")
 

@@ -26,7 +26,7 @@ from fairtune.data.augment.protocol import Augmentation, Change, TextOptions, To
 from fairtune.data.augment.stop_words import STOP_WORDS
 from fairtune.data.augment.synonyms import Synonyms, read_synonyms, synonyms_fingerprint
 from fairtune.data.augment.words import Words, bare
-from fairtune.study.spec import Number
+from fairtune.study.fields import Number
 
 Operation = Literal["synonym_replacement", "random_insertion", "random_swap", "random_deletion"]
 _ALL: tuple[Operation, ...] = get_args(Operation)

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from fairtune.data.augment.protocol import Augmentation, Change, TextOptions, Tools
 from fairtune.data.augment.words import Words, bare
-from fairtune.study.spec import Number
+from fairtune.study.fields import Number
 
 
 class MaskOptions(TextOptions):

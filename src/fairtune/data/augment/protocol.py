@@ -12,7 +12,7 @@ from pydantic import Field
 
 from fairtune.data.augment.translator import Translator
 from fairtune.study import ModelRef, Strict
-from fairtune.study.spec import Number
+from fairtune.study.fields import Number
 
 
 class Options(Strict):

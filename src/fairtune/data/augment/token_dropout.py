@@ -15,7 +15,7 @@ from typing import Annotated
 from pydantic import Field
 
 from fairtune.data.augment.protocol import Augmentation, Drop, Options
-from fairtune.study.spec import Number
+from fairtune.study.fields import Number
 
 
 class TokenDropoutOptions(Options):
