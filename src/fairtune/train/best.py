@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from fairtune.errors import DivergedError
 from fairtune.methods import Tuned
+from fairtune.train.parallel.shards import own_of
 
 
 class BestWeights:
@@ -40,7 +41,7 @@ class BestWeights:
         if better:
             self.epoch = len(self.losses)
             if write:
-                weights = {name: weight.detach().contiguous() for name, weight in self._trainable.items()}
+                weights = {name: own_of(weight).detach().contiguous() for name, weight in self._trainable.items()}
                 save_file(weights, self.file)
                 self._kept = self._tuned.kept()
 
@@ -50,6 +51,6 @@ class BestWeights:
             kept = load_file(self.file)
             with torch.no_grad():
                 for name, weights in self._trainable.items():
-                    weights.copy_(kept[name])
+                    own_of(weights).copy_(kept[name])
             self._tuned.put_back(self._kept)
         self.file.unlink(missing_ok=True)

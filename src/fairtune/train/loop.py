@@ -13,11 +13,12 @@ import torch
 from fairtune.data import Encoded, Updates, updates
 from fairtune.errors import DivergedError
 from fairtune.methods import Tuned
-from fairtune.models.likelihood import item_losses
+from fairtune.models.likelihood import TOKEN_BUDGET, item_losses
 from fairtune.models.load import LanguageModel
 from fairtune.study import Training
 from fairtune.train.best import BestWeights
 from fairtune.train.optimizer import MasterAdamW
+from fairtune.train.parallel import ALONE, World
 from fairtune.train.schedule import learning_rate_at
 from fairtune.train.step import StepResult, step
 
@@ -66,18 +67,21 @@ def train(
     seed: int,
     scratch: Path,
     report: Report,
+    world: World = ALONE,
 ) -> TrainingResult:
     """Trains what a method marked as trainable, and leaves the chosen epoch's weights in the model.
 
     Args:
         scratch: a file for the best epoch's weights while later epochs run; gone afterwards.
         report: called after every update.
+        world: the processes that share the training; each calls this with the same examples.
 
     Raises:
         DivergedError: a loss or gradient was not finite; the message names the update.
     """
-    torch.manual_seed(seed)
-    loop = Loop(tuned, examples, validation, training, seed, scratch, report)
+    torch.manual_seed(seed + world.group.rank)  # dropout: other draws for other examples
+    world.wrap(tuned)
+    loop = Loop(tuned, examples, validation, training, seed, scratch, report, world)
     try:
         if training.gradient_checkpointing:
             # Keeps only the input of each layer for the backward pass (Chen et al. 2016).
@@ -101,13 +105,15 @@ class Loop:
         seed: int,
         scratch: Path,
         report: Report,
+        world: World = ALONE,
     ) -> None:
-        self.tuned, self.training = tuned, training
+        self.tuned, self.training, self.world = tuned, training, world
         self._examples, self._validation, self._report = examples, validation, report
         trainable = [(name, p) for name, p in tuned.model.network.named_parameters() if p.requires_grad]
         self.optimizer = MasterAdamW([(p, tuned.rate_factor(name)) for name, p in trainable], training)
         self.best = BestWeights(tuned, scratch)
         self.result = TrainingResult()
+        self._keeps = training.keep == "best" and world.keeps
         self.done = 0
         self.total = training.total_updates(len(examples))
         self._per_epoch = len(updates(len(examples), training.batch_size, seed, 0))
@@ -121,10 +127,11 @@ class Loop:
             order, epoch, position = self._place()
             self._update(order[position], epoch)
             if position + 1 == len(order) or self.done == self.total:
-                loss = mean_loss(self.tuned.model, self._validation)
-                self.best.offer(loss, write=self.done < self.total and self.training.keep == "best")
-        if self.training.keep == "best":
+                loss = mean_loss(self.tuned.model, self._validation, self.world)
+                self.best.offer(loss, write=self.done < self.total and self._keeps)
+        if self._keeps:
             self.best.restore()
+        if self.training.keep == "best":
             self.result.best_epoch = self.best.epoch
         self.result.validation_losses = tuple(self.best.losses)
         return self.result
@@ -144,7 +151,8 @@ class Loop:
         self.tuned.model.network.train()
         started = time.perf_counter()
         try:
-            outcome = step(self.tuned, [self._examples[row] for row in rows], self.optimizer, rate, self.done + 1)
+            batch = [self._examples[row] for row in rows]
+            outcome = step(self.tuned, batch, self.optimizer, rate, self.done + 1, self.world)
         except DivergedError as error:
             where = f"update {self.done + 1} of {self.total}, learning rate {rate:.3g}"
             raise DivergedError(f"{where}: {error}") from None
@@ -164,10 +172,15 @@ class Loop:
         )
 
 
-def mean_loss(model: LanguageModel, examples: Sequence[Encoded]) -> float:
+def mean_loss(model: LanguageModel, examples: Sequence[Encoded], world: World = ALONE) -> float:
     """Nats per supervised token over all examples: every token weighs the same, whatever its batch."""
-    scored = item_losses(model, examples)
-    return sum(item.loss for item in scored) / sum(item.tokens for item in scored)
+    losses = tokens = 0.0
+    for part in world.parts(examples, TOKEN_BUDGET):
+        scored = item_losses(model, part.examples)  # one forward pass, since the part is within the budget
+        losses += part.weight * sum(item.loss for item in scored)
+        tokens += part.weight * sum(item.tokens for item in scored)
+    losses, tokens = world.group.sum([losses, tokens])
+    return losses / tokens
 
 
 def curve_line(update: UpdateReport) -> dict[str, float | int]:

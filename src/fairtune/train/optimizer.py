@@ -10,6 +10,7 @@ import torch
 
 from fairtune.errors import DivergedError
 from fairtune.study import Training
+from fairtune.train.parallel.shards import whole_of
 
 
 class MasterAdamW:
@@ -45,7 +46,7 @@ class MasterAdamW:
         Raises:
             DivergedError: the norm is not finite; no weight has moved.
         """
-        norm = float(torch.nn.utils.clip_grad_norm_(self.masters, self.max_grad_norm))
+        norm = float(whole_of(torch.nn.utils.clip_grad_norm_(self.masters, self.max_grad_norm)))
         if not math.isfinite(norm):
             raise DivergedError(f"the gradient's norm is {norm}")
         for group in self.adamw.param_groups:

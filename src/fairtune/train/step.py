@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import torch
 
-from fairtune.data import Encoded, micro_batches
+from fairtune.data import Encoded
 from fairtune.errors import DivergedError
 from fairtune.methods import Tuned
 from fairtune.models.likelihood import TOKEN_BUDGET
 from fairtune.train.optimizer import MasterAdamW
+from fairtune.train.parallel import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,19 @@ class StepResult:
     padding: int
 
 
-def step(tuned: Tuned, batch: Sequence[Encoded], optimizer: MasterAdamW, learning_rate: float, done: int) -> StepResult:
+def step(
+    tuned: Tuned,
+    batch: Sequence[Encoded],
+    optimizer: MasterAdamW,
+    learning_rate: float,
+    done: int,
+    world: World = ALONE,
+) -> StepResult:
     """One optimizer update on a batch of examples.
 
     The loss is the mean over all supervised tokens of the update, so every token weighs the same however the
-    batch is cut into micro-batches. A method's penalty moves the weights too, and is no part of the loss that is told.
+    batch is cut into micro-batches or divided among processes. A method's penalty moves the weights too, and is no part
+    of the loss that is told.
 
     Args:
         done: number of this update, from 1.
@@ -41,20 +50,22 @@ def step(tuned: Tuned, batch: Sequence[Encoded], optimizer: MasterAdamW, learnin
     supervised = sum(item.answer_tokens for item in batch)
     total = torch.zeros((), device=tuned.model.device)
     padded = 0
-    for micro in micro_batches([len(item.tokens) for item in batch], TOKEN_BUDGET):
-        losses = tuned.objective([batch[row] for row in micro.rows])
-        (losses.sum() / supervised).backward()  # type: ignore[no-untyped-call]
-        total += losses.detach().sum()
-        padded += len(micro.rows) * micro.length
-    loss = float(total) / supervised
+    for part in world.parts(batch, TOKEN_BUDGET):
+        losses = tuned.objective(part.examples)
+        (part.weight * losses.sum() / supervised).backward()  # type: ignore[no-untyped-call]
+        total += losses.detach().sum() * part.weight
+        padded += part.padded
+    summed, computed = world.group.sum([float(total), padded])
+    loss = summed / supervised
     if not math.isfinite(loss):
         raise DivergedError(f"the loss is {loss}")
+    world.reduce(optimizer.masters)
     _penalise(tuned)
     norm = optimizer.step(learning_rate)
     tuned.updated(done)
     optimizer.clear()
     tokens = sum(len(item.tokens) for item in batch)
-    return StepResult(loss, norm, tokens, supervised, padded - tokens)
+    return StepResult(loss, norm, tokens, supervised, int(computed) - tokens)
 
 
 def _penalise(tuned: Tuned) -> None:
