@@ -16,8 +16,11 @@ _SCALARS = ("loss", "learning_rate", "grad_norm")
 
 
 @contextlib.contextmanager
-def curve_writer(folder: RunFolder, progress: ProgressFile) -> Iterator[Callable[[UpdateReport], None]]:
-    """A function that writes an update to all three places."""
+def curve_writer(folder: RunFolder, progress: ProgressFile, rank: int) -> Iterator[Callable[[UpdateReport], None]]:
+    """A function that writes an update to all three places; of processes that share a run, only rank 0 does."""
+    if rank:
+        yield lambda update: None
+        return
     with folder.curve.open("w", encoding="utf-8") as lines, SummaryWriter(str(folder.tensorboard)) as board:
 
         def write(update: UpdateReport) -> None:

@@ -202,9 +202,9 @@ def _train(
     world: World,
 ) -> None:
     steps = training.total_updates(len(prepared.train))
-    own = folder.of_rank(world.group.rank)
-    scratch = own.path / "best.safetensors"
-    with meter.phase("train", steps) as progress, curve_writer(own, progress) as report:
+    rank = world.group.rank
+    scratch = folder.of_rank(rank).path / "best.safetensors"
+    with meter.phase("train", steps) as progress, curve_writer(folder, progress, rank) as report:
         result = train(tuned, prepared.train, prepared.validation, training, spec.seed, scratch, report, world)
     happened.tokens = _token_counts(result, prepared.cut)
     happened.throughput = Throughput(train_tokens_per_second=result.tokens / result.update_seconds)
