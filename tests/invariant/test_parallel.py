@@ -13,12 +13,13 @@ from tests import tiny
 
 # 16 examples in fives: the last update of an epoch has one example, fewer than there are processes.
 RECIPE = Training(updates=20, batch_size=5, learning_rate=2e-3, warmup=0.1)
+SHORT = RECIPE.model_copy(update={"updates": 8})
 CASES = {
     "lora": ("llama", "lora", {"rank": 4}, RECIPE),
     "full": ("gemma3", "full", {}, RECIPE),  # input and output embeddings are one matrix
     "recomputed": ("llama", "full", {}, RECIPE.model_copy(update={"gradient_checkpointing": True})),
-    "quantised": ("llama", "qlora", {"rank": 4}, RECIPE),
-    "penalised": ("llama", "adalora", {"rank": 2, "initial_rank": 4}, RECIPE),
+    "quantised": ("llama", "qlora", {"rank": 4}, SHORT),
+    "penalised": ("llama", "adalora", {"rank": 2, "initial_rank": 4}, SHORT),
 }
 BOTH, REPLICATED = ("alone", "ddp", "fsdp"), ("alone", "ddp")
 WORLDS = {"lora": BOTH, "full": BOTH, "recomputed": BOTH, "quantised": REPLICATED, "penalised": REPLICATED}
@@ -45,7 +46,8 @@ def experiments(folder):
     worlds = {"alone": ALONE, "ddp": ddp, "fsdp": Sharded(ddp.group, offload=False)}
     rank = ddp.group.rank
     found = {
-        case: {name: trained(Path(folder), case, name, worlds[name], rank) for name in WORLDS[case]} for case in CASES
+        case: {name: trained(Path(folder), case, name, worlds[name], rank) for name in WORLDS[case][bool(rank) :]}
+        for case in CASES
     }
     found["unequal"] = refused(Path(folder), ddp, rank)
     found["diverged"] = {name: diverged(Path(folder), worlds[name], rank) for name in ("ddp", "fsdp")}
@@ -77,7 +79,7 @@ def trained(folder, case, name, world, rank):
         "validation": list(result.validation_losses),
         "afterwards": mean_loss(tuned.model, held_out) if complete else None,
         "tokens": [result.tokens, result.supervised],
-        "seen": seen[: 16 if name == "alone" else None],
+        "seen": seen,
     }
 
 
