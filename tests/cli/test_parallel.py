@@ -14,7 +14,7 @@ from tests.cli.test_run import start, wait_for_training
 LONG = {"epochs": 4000, "batch_size": 4, "learning_rate": 1e-5}
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize("strategy", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])
 def test_a_run_of_two_processes_leaves_what_a_run_of_one_leaves(tmp_path, llama, strategy):
     parallel = {"strategy": strategy, "processes": 2}
     study(tmp_path, llama, methods=["base", {"full": {"learning_rate": 1e-3}}], parallel=parallel)
