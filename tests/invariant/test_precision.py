@@ -145,7 +145,7 @@ def test_a_loss_that_is_not_finite_is_no_matter_of_scale(llama, tmp_path):
 
 def test_the_curve_has_no_norm_where_an_update_was_skipped(tmp_path):
     folder = RunFolder(tmp_path)
-    with curve_writer(folder, ProgressFile(folder.progress)) as write:
+    with curve_writer(folder, ProgressFile(folder.progress), 0) as write:
         write(UpdateReport(1, 2, 1, 3.0, 0.1, 10, 1.0, None))
         write(UpdateReport(2, 2, 1, 2.5, 0.1, 20, 2.0, 4.0))
     assert [json.loads(line)["grad_norm"] for line in folder.curve.read_text().splitlines()] == [None, 4.0]

@@ -52,6 +52,35 @@ def test_a_paged_optimizer_needs_a_gpu(tmp_path, llama):
     read_request(study(tmp_path, llama, training={"optimizer": "adamw_8bit"}))
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"methods": ["adalora"], "parallel": {"strategy": "fsdp", "processes": 2}}, "look at whole matrices"),
+        ({"methods": ["qlora"], "parallel": {"strategy": "fsdp", "processes": 2}}, "write `strategy: ddp`"),
+        (
+            {"training": {"optimizer": "adamw_8bit"}, "parallel": {"strategy": "fsdp", "processes": 2}},
+            "optimizer adamw_8bit: its blocks of state cannot be divided",
+        ),
+        ({"budget": {"device": "cuda:0"}, "parallel": {"processes": 2}}, "processes need a device each"),
+        ({"budget": {"device": "mps"}, "parallel": {"processes": 2}}, "it can be auto, cpu, cuda"),
+        ({"parallel": {"processes": 2, "nodes": 2}}, "2 nodes need the cluster layer, which is not there yet"),
+        ({"parallel": {"processes": 2, "offload": True}}, "write `strategy: fsdp` beside it"),
+        ({"parallel": {"processes": 0}}, "parallel.processes"),
+    ],
+)
+def test_what_several_processes_cannot_do_together_is_refused(tmp_path, llama, changes, words):
+    assert words in told(tmp_path, llama, **changes)
+
+
+def test_the_number_of_processes_is_no_part_of_what_a_run_is(tmp_path, llama):
+    alone = read_request(study(tmp_path, llama, methods=["base", "qlora", "adalora"])).specs
+    several = read_request(
+        study(tmp_path, llama, methods=["base", "qlora", "adalora"], parallel={"processes": 2})
+    ).specs
+    assert [spec.run_id for spec in several] == [spec.run_id for spec in alone]
+    assert [spec.ranks for spec in several] == [1, 2, 2]  # what does not train has nothing to share
+
+
 @pytest.mark.skipif(sys.platform == "darwin", reason="auto may be mps there")
 def test_the_usual_device_needs_no_torch_to_be_judged(tmp_path, llama, monkeypatch):
     monkeypatch.setattr("fairtune.models.device.choose_device", lambda asked: pytest.fail("torch was asked"))

@@ -1,6 +1,6 @@
 """Rows ▸ examples ▸ parts ▸ tokens ▸ batches. Nothing here needs torch."""
 
-from fairtune.data.batches import MicroBatch, Updates, micro_batches, packs, shared_beginning, updates
+from fairtune.data.batches import MicroBatch, Updates, divide, micro_batches, packs, shared_beginning, updates
 from fairtune.data.corpus import Examples
 from fairtune.data.cut import Cut, cut_to, join, lengths_of, only_last_answer, require_context
 from fairtune.data.encode import Encoded, encode_all, stop_tokens
@@ -35,6 +35,7 @@ __all__ = [
     "check_leaks",
     "cut_to",
     "digest",
+    "divide",
     "encode_all",
     "folded",
     "is_taken",

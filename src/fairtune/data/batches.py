@@ -1,7 +1,8 @@
-"""Which examples make an update, and how an update is cut into micro-batches."""
+"""Which examples make an update, and how an update is divided among processes and cut into micro-batches."""
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -139,3 +140,18 @@ def _common(one: Sequence[int], other: Sequence[int], limit: int) -> int:
     if one[:limit] == other[:limit]:
         return limit
     return next(place for place in range(limit) if one[place] != other[place])
+
+
+def divide(lengths: Sequence[int], ranks: int) -> list[list[int]]:
+    """Rows for each of ``ranks`` processes, about as many tokens each; every row once, none twice.
+
+    The longest goes first, each to whoever has least so far (Graham 1969). Decided by the lengths alone, so
+    every process finds the same by itself. Where there are fewer rows than processes, some have none.
+    """
+    shares: list[list[int]] = [[] for _ in range(ranks)]
+    least = [(0, rank) for rank in range(ranks)]
+    for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
+        tokens, rank = heapq.heappop(least)
+        shares[rank].append(row)
+        heapq.heappush(least, (tokens + lengths[row], rank))
+    return [sorted(share) for share in shares]

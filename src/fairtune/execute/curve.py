@@ -46,8 +46,25 @@ class Curve:
                 self._board.add_scalar(f"train/{name}", line[name], line["step"])
 
 
+class Silent(Curve):
+    """Of processes that share a run only one writes; the others tell how far they are."""
+
+    def __init__(self, progress: ProgressFile) -> None:
+        self._progress = progress
+
+    def so_far(self) -> list[dict[str, Any]]:
+        """Nothing: it is the other's."""
+        return []
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+
 @contextlib.contextmanager
-def curve_writer(folder: RunFolder, progress: ProgressFile) -> Iterator[Curve]:
+def curve_writer(folder: RunFolder, progress: ProgressFile, rank: int) -> Iterator[Curve]:
     """The curve of a training that begins now."""
+    if rank:
+        yield Silent(progress)
+        return
     with folder.curve.open("w", encoding="utf-8") as lines, SummaryWriter(str(folder.tensorboard)) as board:
         yield Curve(folder.curve, lines, board, progress)

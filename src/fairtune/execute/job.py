@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ from fairtune.execute.resume import Attempt
 from fairtune.execute.teacher import prepare_lessons
 from fairtune.methods import METHODS, Course, Tuned
 from fairtune.models import fetch
-from fairtune.models.device import choose_device
+from fairtune.models.device import choose_device, device_of_rank
 from fairtune.models.likelihood import item_losses
 from fairtune.models.load import LanguageModel
 from fairtune.models.opening import context_of, open_tokenizer
@@ -61,6 +62,7 @@ from fairtune.records import (
 )
 from fairtune.study import RunSpec, Training
 from fairtune.train.loop import TrainingResult, train
+from fairtune.train.parallel import ALONE, World, join_ranks
 from fairtune.train.scaling import Scaling
 
 # Enough to begin somewhere, and little enough that the rest is the model's own.
@@ -107,28 +109,47 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
     Raises:
         FairtuneError: the run cannot be done as asked, or diverged.
     """
-    method = METHODS[spec.method.name]
-    meter.device = choose_device(spec.budget.device)
+    world = _world(spec, meter)
     with meter.phase("load"):
         splits = _splits(spec, happened)
         prepared = _prepare(spec, splits, meter, happened)
         _require_context(spec, prepared)
     lessons = prepare_lessons(spec, folder, prepared.train, prepared.tokenizer, prepared.longest, meter)
-    with meter.phase("load"):
-        model = open_base(spec, prepared.folder, prepared.tokenizer, meter.device, prepared.longest)
-        course = Course(spec.seed, _updates(spec, prepared), lessons)
-        tuned = method.attach(model, spec.method.options, course)
-        happened.parameters = _count(model.network)
+    course = Course(spec.seed, _updates(spec, prepared), lessons)
+    tuned = _attached(spec, prepared, course, meter)
+    happened.parameters = _count(tuned.model.network)
     if spec.training is not None:
-        _train(spec.training, spec, folder, tuned, prepared, course, meter, happened)
-        artifact = method.acting(spec.method.options).artifact
+        _train(spec.training, spec, folder, tuned, prepared, course, meter, happened, world)
+        meter.widen(world.group.largest)
+        tuned = world.whole(tuned, lambda: _attached(spec, prepared, course, meter))
+        world.group.close()
+        if world.group.rank:
+            return
+        artifact = METHODS[spec.method.name].acting(spec.method.options).artifact
         if artifact:
             tuned.save(folder.path / artifact)
     with tuned.scoring():
-        outcomes = _outcomes(spec, model, prepared, meter, happened)
+        outcomes = _outcomes(spec, tuned.model, prepared, meter, happened)
         if splits.plain_text:
-            _sample(spec, folder, model, prepared, meter)
+            _sample(spec, folder, tuned.model, prepared, meter)
     happened.metrics = score(spec, outcomes, folder)
+
+
+def _world(spec: RunSpec, meter: PhaseMeter) -> World:
+    """Who shares the training, each with a device of its own."""
+    device = choose_device(spec.budget.device)
+    if spec.ranks == 1:
+        meter.device = device
+        return ALONE
+    meter.device = device_of_rank(device, int(os.environ["LOCAL_RANK"]), spec.parallel.processes)
+    return join_ranks(spec.parallel, meter.device)
+
+
+def _attached(spec: RunSpec, prepared: Prepared, course: Course, meter: PhaseMeter) -> Tuned:
+    """The model as training begins with it."""
+    with meter.phase("load"):
+        model = open_base(spec, prepared.folder, prepared.tokenizer, meter.device, prepared.longest)
+        return METHODS[spec.method.name].attach(model, spec.method.options, course)
 
 
 def _splits(spec: RunSpec, happened: Happened) -> Splits:
@@ -186,15 +207,16 @@ def _train(
     course: Course,
     meter: PhaseMeter,
     happened: Happened,
+    world: World,
 ) -> None:
-    scratch = folder.checkpoints / "best.safetensors"
+    group = world.group
+    scratch = folder.checkpoints / f"best-{group.rank}.safetensors"
     scratch.parent.mkdir(exist_ok=True)
-    with meter.phase("train", course.updates) as progress, curve_writer(folder, progress) as curve:
-        attempt = Attempt(spec, folder, course, meter, curve)
+    with meter.phase("train", course.updates) as progress, curve_writer(folder, progress, group.rank) as curve:
+        attempt = Attempt(spec, folder, course, meter, curve, group)
         happened.resumed = attempt.resumed
-        result = train(
-            tuned, prepared.train, prepared.validation, training, spec.seed, scratch, curve, attempt.checkpoints
-        )
+        parts, kept = (prepared.train, prepared.validation), attempt.checkpoints
+        result = train(tuned, *parts, training, spec.seed, scratch, curve, kept, world)
     happened.tokens = _token_counts(result, prepared.cut)
     happened.throughput = Throughput(train_tokens_per_second=result.tokens / result.update_seconds)
     happened.selection = _selection(result, training, course.updates)

@@ -6,11 +6,13 @@ import sys
 from collections.abc import Iterable, Iterator
 
 from fairtune.errors import Problem
-from fairtune.methods import METHODS
-from fairtune.study import RunSpec
+from fairtune.methods import METHODS, Method
+from fairtune.study import RunSpec, Training
 
 # bitsandbytes' 8-bit optimizers; paging is between a GPU's memory and its host's.
 _OPTIMIZER_DEVICES = {"adamw": ("cpu", "cuda", "mps"), "adamw_8bit": ("cpu", "cuda"), "paged_adamw_8bit": ("cuda",)}
+
+_QUANTIZED = "quantised weights have tables beside them, which a division would leave behind"
 
 
 def beyond_limits(specs: Iterable[RunSpec]) -> list[Problem]:
@@ -30,6 +32,8 @@ def _of(spec: RunSpec) -> Iterator[Problem]:
         yield Problem(where, f"does not run on {device}: {method.device_reason}; {_advice(method.devices)}")
     if spec.training is None:
         return
+    if spec.ranks > 1:
+        yield from _of_many(spec, method, spec.training)
     if spec.training.gradient_checkpointing and method.no_checkpointing:
         told = f"{method.no_checkpointing}; write `gradient_checkpointing: false` for it"
         yield Problem(where, f"cannot recompute activations (gradient_checkpointing): {told}")
@@ -37,6 +41,28 @@ def _of(spec: RunSpec) -> Iterator[Problem]:
     device = _outside(spec.budget.device, devices)
     if device:
         yield Problem(where, f"optimizer {spec.training.optimizer} is not there on {device}; {_advice(devices)}")
+
+
+def _of_many(spec: RunSpec, method: Method, training: Training) -> Iterator[Problem]:
+    """What several processes cannot do together."""
+    from torch import distributed  # two seconds, and only for a study that asks for it
+
+    where = f"methods: {spec.method.label}"
+    if not distributed.is_available():
+        yield Problem("parallel.processes", "this build of torch has no torch.distributed; write 1")
+    kind, _, index = spec.budget.device.partition(":")
+    if index or kind == "mps":
+        told = f"processes need a device each, and budget.device is {spec.budget.device}; it can be auto, cpu, cuda"
+        yield Problem("parallel.processes", told)
+    if spec.parallel.strategy != "fsdp":
+        return
+    quantized = METHODS[spec.method.name].quantization(spec.method.options, spec.precision) and _QUANTIZED
+    reason = method.not_sharded or quantized
+    if reason:
+        yield Problem(where, f"cannot be divided among processes: {reason}; write `strategy: ddp`")
+    if training.optimizer != "adamw":
+        told = "its blocks of state cannot be divided among processes; write `strategy: ddp`, or `optimizer: adamw`"
+        yield Problem(where, f"optimizer {training.optimizer}: {told}")
 
 
 def _advice(devices: tuple[str, ...]) -> str:

@@ -34,6 +34,8 @@ def provenance_of(
         device=device,
         device_name=device_name,
         threads=threads,
+        processes=spec.ranks,
+        strategy=spec.parallel.strategy if spec.ranks > 1 else None,
         git_commit=git.commit,
         git_dirty=git.dirty,
         git_reason=git.reason,

@@ -7,7 +7,7 @@ import ctypes
 import gc
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -48,6 +48,16 @@ class PhaseMeter:
         seconds = time.perf_counter() - self._started
         peak, what = _peak(self.device, self._reset_problem)
         return _added(self.costs.get(name), PhaseCost(seconds=seconds, peak_bytes=peak, memory=what))
+
+    def widen(self, largest: Callable[[Sequence[float]], list[float]]) -> None:
+        """Makes every peak the largest of all processes that share the run: what one device must have.
+
+        Args:
+            largest: of each number, the largest of all; called by all with the same phases behind them.
+        """
+        known = {name: cost.peak_bytes for name, cost in self.costs.items() if cost.peak_bytes is not None}
+        for name, peak in zip(known, largest(list(known.values())), strict=True):
+            self.costs[name] = self.costs[name].model_copy(update={"peak_bytes": int(peak)})
 
 
 def _added(earlier: PhaseCost | None, now: PhaseCost) -> PhaseCost:

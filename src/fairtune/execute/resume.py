@@ -13,6 +13,7 @@ from fairtune.models.device import device_name
 from fairtune.records import PhaseCost, Resumption, RunFolder, package_versions, python_version
 from fairtune.study import RunSpec
 from fairtune.train.checkpoint import Checkpoints
+from fairtune.train.parallel import Group
 
 _NOT_IN_TRAINING = {"sacrebleu", "babel"}
 
@@ -25,14 +26,16 @@ class Attempt:
         resumed: every attempt that went on from another, this one included.
     """
 
-    def __init__(self, spec: RunSpec, folder: RunFolder, course: Course, meter: PhaseMeter, curve: Curve) -> None:
+    def __init__(
+        self, spec: RunSpec, folder: RunFolder, course: Course, meter: PhaseMeter, curve: Curve, group: Group
+    ) -> None:
         self.resumed: tuple[Resumption, ...] = ()
         self.checkpoints: Checkpoints | None = None
         self._meter, self._curve = meter, curve
         if spec.checkpoint is not None:
             identity, circumstances = _identity(spec, course, meter.device), _circumstances(meter.device)
             self.checkpoints = Checkpoints(
-                folder.checkpoints, spec.checkpoint, identity, circumstances, aside=self._beside
+                folder.checkpoints, spec.checkpoint, identity, circumstances, aside=self._beside, group=group
             )
             self._take_up(self.checkpoints)
 

@@ -40,7 +40,7 @@ def supervise(nursery: Nursery, spec: RunSpec, folder: RunFolder, watch: Watch) 
     Raises:
         KeyboardInterrupt: Ctrl-C; the run has been ended, and its record says ``interrupted``.
     """
-    started, kills = utc_now(), _oom_kills()
+    started, kills = utc_now(), oom_kills()
     process = nursery.start(folder.path)
     try:
         stopped = _watch_until_end(process, spec, folder, watch)
@@ -52,8 +52,20 @@ def supervise(nursery: Nursery, spec: RunSpec, folder: RunFolder, watch: Watch) 
     return _settle(spec, folder, process, stopped, started, kills)
 
 
-def lost(spec: RunSpec, folder: RunFolder, status: Status, kind: str, message: str, started: str) -> RunRecord:
-    """Writes the record of a run that could not write its own."""
+def lost(
+    spec: RunSpec,
+    folder: RunFolder,
+    status: Status,
+    kind: str,
+    message: str,
+    started: str,
+    command: tuple[str, ...] | None = None,
+) -> RunRecord:
+    """Writes the record of a run that could not write its own.
+
+    Args:
+        command: what was typed, where this process is not the one it started.
+    """
     progress = read_progress(folder.progress)
     record = RunRecord(
         run_id=spec.run_id,
@@ -61,7 +73,9 @@ def lost(spec: RunSpec, folder: RunFolder, status: Status, kind: str, message: s
         status=status,
         error=ErrorInfo(phase=progress.phase if progress else None, kind=kind, message=message),
         spec=spec,
-        provenance=provenance_of(spec, command_line(), started, progress.device if progress else None, None, None),
+        provenance=provenance_of(
+            spec, command or command_line(), started, progress.device if progress else None, None, None
+        ),
     )
     write_record(folder, record)
     folder.progress.unlink(missing_ok=True)
@@ -75,24 +89,32 @@ def _watch_until_end(process: BaseProcess, spec: RunSpec, folder: RunFolder, wat
         progress = read_progress(folder.progress)
         if not folder.record.exists():
             watch(progress, time.monotonic() - begun)
-        reason = _over_budget(process, spec, progress, time.monotonic() - begun)
+        reason = _over_budget(process, spec, folder, progress, time.monotonic() - begun)
         if reason and process.exitcode is None:
             _end(process)
             return reason
     return None
 
 
-def _over_budget(process: BaseProcess, spec: RunSpec, progress: Progress | None, seconds: float) -> Stopped | None:
+def _over_budget(
+    process: BaseProcess, spec: RunSpec, folder: RunFolder, progress: Progress | None, seconds: float
+) -> Stopped | None:
     limit = spec.budget.time
     if limit is not None and seconds > limit:
         return Stopped("timeout", f"stopped after {format_seconds(seconds)}; budget.time is {format_seconds(limit)}")
     memory = spec.budget.memory
     if memory is not None and progress is not None and progress.device == "cpu":
-        used = _resident_bytes(process.pid)
+        used = max(_resident_bytes(pid) for pid in (process.pid, *_ranks(spec, folder)))
         if used > memory:
             told = f"stopped at {format_bytes(used)}; budget.memory is {format_bytes(memory)}"
             return Stopped("out_of_memory", told)
     return None
+
+
+def _ranks(spec: RunSpec, folder: RunFolder) -> list[int]:
+    """The processes that share a run: the budget holds for each."""
+    known = [read_progress(folder.of_rank(rank).progress) for rank in range(spec.ranks)] if spec.ranks > 1 else []
+    return [progress.pid for progress in known if progress]
 
 
 def _resident_bytes(pid: int | None) -> int:
@@ -118,18 +140,25 @@ def _settle(
         return read_record(folder.record)
     if stopped is not None:
         return lost(spec, folder, stopped.status, "stopped", stopped.message, started)
-    code = process.exitcode or 0
+    return lost(spec, folder, *ending(process.exitcode or 0, kills, "the process", folder), started)
+
+
+def ending(code: int, kills: int, who: str, folder: RunFolder) -> tuple[Status, str, str]:
+    """Status, kind and message for a process that left no record.
+
+    Args:
+        code: its exit code; negative for a signal.
+        kills: processes that the kernel had killed for memory before it began.
+    """
     if code >= 0:
-        told = f"the process ended with code {code} and left no record; see {folder.log}"
-        return lost(spec, folder, "failed", "exit", told, started)
+        return "failed", "exit", f"{who} ended with code {code} and left no record; see {folder.log}"
     name = signal.Signals(-code).name
-    if name == "SIGKILL" and _oom_kills() > kills:
-        told = "killed by the kernel (SIGKILL): the machine's memory was used up"
-        return lost(spec, folder, "out_of_memory", name, told, started)
-    return lost(spec, folder, "failed", name, f"the process was ended by signal {-code} ({name})", started)
+    if name == "SIGKILL" and oom_kills() > kills:
+        return "out_of_memory", name, f"{who} was killed by the kernel (SIGKILL): the machine's memory was used up"
+    return "failed", name, f"{who} was ended by signal {-code} ({name})"
 
 
-def _oom_kills() -> int:
+def oom_kills() -> int:
     """Processes that the kernel has killed for memory in this control group; 0 where that is not counted."""
     try:
         lines = _OOM_EVENTS.read_text(encoding="ascii").split("\n")

@@ -9,6 +9,7 @@ import sys
 import threading
 import traceback
 from pathlib import Path
+from typing import NoReturn
 
 # Imported here so that every forked run finds them in memory.
 import peft  # noqa: F401
@@ -21,8 +22,9 @@ from fairtune.execute.job import Happened, run_job
 from fairtune.execute.origin import provenance_of, utc_now
 from fairtune.execute.phases import PhaseMeter
 from fairtune.execute.progress import ProgressFile
+from fairtune.execute.ranks import lead, peer_is_lost
 from fairtune.models.device import device_name
-from fairtune.records import ErrorInfo, RunFolder, RunRecord, Status, write_record
+from fairtune.records import ErrorInfo, RunFolder, RunRecord, Status, write_atomically, write_record
 from fairtune.study import RunSpec
 
 _OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
@@ -30,17 +32,62 @@ _OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
 
 def work(folder_path: str, command: tuple[str, ...]) -> None:
     """Reads ``spec.json``, does the run, writes ``record.json``. Never raises: what goes wrong is the record."""
+    folder = RunFolder(Path(folder_path))
+    _settle_in(folder)
+    spec = _spec_of(folder)
+    if spec.ranks > 1:
+        lead(spec, folder, command, work_as_rank)
+        return
+    progress = ProgressFile(folder.progress)
+    write_record(folder, _done(spec, folder, command, progress))
+    progress.remove()
+
+
+def work_as_rank(folder_path: str, command: tuple[str, ...]) -> None:
+    """One of several processes that share a run. Rank 0 writes the record, unless one fails."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the launcher's handler came along when this was forked
+    rank, folder = int(os.environ["RANK"]), RunFolder(Path(folder_path))
+    own = folder.of_rank(rank)
+    own.path.mkdir(parents=True, exist_ok=True)
+    _settle_in(own)
+    spec = _spec_of(folder)
+    progress = ProgressFile(own.progress)
+    record = _done(spec, folder, command, progress)
+    if record.error is not None:
+        _fail_as_rank(rank, folder, record, record.error)
+    if rank == 0:
+        write_record(folder, record)
+    progress.remove()
+
+
+def _fail_as_rank(rank: int, folder: RunFolder, record: RunRecord, error: ErrorInfo) -> NoReturn:
+    """Leaves the record to the launcher, which ends the others when it sees this process gone."""
+    if record.status != "diverged":  # that is found by all together
+        if peer_is_lost(folder, record.spec.ranks):
+            threading.Event().wait()  # not the cause: the launcher has seen who was, and ends this process
+        error = error.model_copy(update={"message": f"rank {rank}: {error.message}"})
+    told = record.model_copy(update={"error": error})
+    write_atomically(folder.failure_of(rank), told.model_dump_json(indent=1) + "\n")
+    sys.exit(1)
+
+
+def _settle_in(folder: RunFolder) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends this process
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    folder = RunFolder(Path(folder_path))
     _log_to(folder.log)
-    spec = RunSpec.model_validate_json(folder.spec.read_text(encoding="utf-8"))
+
+
+def _spec_of(folder: RunFolder) -> RunSpec:
+    return RunSpec.model_validate_json(folder.spec.read_text(encoding="utf-8"))
+
+
+def _done(spec: RunSpec, folder: RunFolder, command: tuple[str, ...], progress: ProgressFile) -> RunRecord:
+    """Does the run, and says how it went."""
     started = utc_now()
-    progress = ProgressFile(folder.progress)
     meter = PhaseMeter(progress)
     happened = Happened()
     status, error = _attempt(spec, folder, meter, happened)
-    record = RunRecord(
+    return RunRecord(
         run_id=spec.run_id,
         study=spec.study,
         status=status,
@@ -52,8 +99,6 @@ def work(folder_path: str, command: tuple[str, ...]) -> None:
         ),
         **vars(happened),
     )
-    write_record(folder, record)
-    progress.remove()
 
 
 def _attempt(

@@ -134,6 +134,7 @@ ADALORA = Method(
     options=AdaloraOptions,
     attach=_attach,
     restore=restore,
+    not_sharded="its penalty and its pruning look at whole matrices between the backward pass and the update",
     learning_rate=1e-3,
     learning_rate_reason="the middle of the paper's range; the singular values start at zero",
 )

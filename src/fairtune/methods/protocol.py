@@ -160,6 +160,8 @@ class Method:
     """Why the first outputs are not the base model's; None where they are."""
     no_checkpointing: str | None = None
     """Why activations cannot be recomputed; None where they can."""
+    not_sharded: str | None = None
+    """Why its weights cannot be divided among processes (fsdp); None where they can."""
     restore: Callable[[LanguageModel, Mapping[str, Any], Path], Tuned] = _as_loaded
     """Puts what :meth:`Tuned.save` wrote on a fresh copy of the base. A model that was saved whole needs nothing."""
     quantization: Callable[[Mapping[str, Any], Precision], Quantization | None] = _not_quantized

@@ -30,6 +30,26 @@ def choose_device(asked: str) -> torch.device:
     return device
 
 
+def device_of_rank(device: torch.device, local_rank: int, processes: int) -> torch.device:
+    """The device of one of several processes on a machine: a GPU of its own, or a share of the CPU's cores.
+
+    Raises:
+        BudgetError: there are too few GPUs, or it is no kind of device that processes can share a model on.
+    """
+    if device.type == "cuda":  # written with care, not run: no GPU was at hand
+        if torch.cuda.device_count() < processes:
+            raise BudgetError(
+                f"parallel.processes is {processes}, and there are {torch.cuda.device_count()} CUDA devices: each "
+                "process needs its own"
+            )
+        torch.cuda.set_device(local_rank)
+        return torch.device("cuda", local_rank)
+    if device.type != "cpu":
+        raise BudgetError(f"parallel.processes is {processes}: torch has no collectives on {device.type}; use the cpu")
+    torch.set_num_threads(max(1, torch.get_num_threads() // processes))
+    return device
+
+
 def kinds_there() -> list[str]:
     """Kinds of device that this machine and this build of torch have, the fastest first."""
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}

@@ -221,6 +221,8 @@ class Provenance(Part):
     device: str | None = Field(description="None where the process ended before it chose one")
     device_name: str | None
     threads: int | None = Field(description="threads of one operation; with another number a CPU may round otherwise")
+    processes: int = Field(default=1, description="that shared the training")
+    strategy: str | None = Field(default=None, description="how they shared it; None for one process")
     git_commit: str | None
     git_dirty: bool | None
     git_reason: str | None = None

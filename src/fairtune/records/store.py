@@ -69,6 +69,14 @@ class RunFolder:
         """What the model wrote by itself after training on plain text: sample, seed, start, text."""
         return self.path / "examples" / "samples.jsonl"
 
+    def of_rank(self, rank: int) -> RunFolder:
+        """Where one of the processes that share a run keeps its log, progress and scratch; rank 0 here."""
+        return self if rank == 0 else RunFolder(self.path / "ranks" / str(rank))
+
+    def failure_of(self, rank: int) -> Path:
+        """The record as the process of this rank leaves it when it fails; then it is the run's."""
+        return self.path / "ranks" / str(rank) / "failed.json"
+
     def examples(self, metric: str) -> Path:
         """One line an item."""
         return self.path / "examples" / f"{metric}.jsonl"

@@ -127,6 +127,7 @@ def _seeded(
             augment=augment,
             budget=loaded.study.budget,
             checkpoint=loaded.study.checkpoint,
+            parallel=loaded.study.parallel,
             allow_leakage=loaded.study.allow_leakage,
         )
 
@@ -144,10 +145,10 @@ def _training(loaded: LoadedStudy, vocabulary: Vocabulary, candidate: Candidate)
 def run_id(spec: RunSpec) -> str:
     """Ten hex digits of the SHA-256 of what the run asks for.
 
-    Content decides: fingerprints of weights and rows are hashed, file paths, names of study and model,
-    labels, the budget and checkpoints are not. A seed that nothing depends on is not hashed either, nor a key that is
-    at its default: runs made before the key existed are found again. (Another default is another meaning, and needs
-    another version of the RunSpec.)
+    Content decides: fingerprints of weights and rows are hashed; file paths, names of study and model, labels, the
+    budget, checkpoints and the number of processes are not. A seed that nothing depends on is not hashed either, nor a
+    key that is at its default: runs made before the key existed are found again. (Another default is another meaning,
+    and needs another version of the RunSpec.)
     """
     text = json.dumps(_identity(spec), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:10]

@@ -240,6 +240,30 @@ class Budget(Strict):
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
 
 
+class Parallel(Strict):
+    """How many processes share the training of a run. Like the budget, it changes no result beyond rounding."""
+
+    strategy: Literal["ddp", "fsdp"] = Field(
+        default="ddp", description="ddp: every process holds all weights · fsdp: they are divided among processes"
+    )
+    processes: Count = Field(default=1, description="on each node; each takes a device of its own, or a share of cores")
+    nodes: Count = 1
+    offload: bool = Field(default=False, description="fsdp: weights lie in the host's memory between their uses")
+
+    @field_validator("nodes")
+    @classmethod
+    def _one_for_now(cls, value: int) -> int:
+        if value > 1:
+            raise ValueError(f"{value} nodes need the cluster layer, which is not there yet; write 1, or leave it out")
+        return value
+
+    @model_validator(mode="after")
+    def _divided_when_offloaded(self) -> Parallel:
+        if self.offload and self.strategy != "fsdp":
+            raise ValueError("`offload` moves weights that are divided; write `strategy: fsdp` beside it")
+        return self
+
+
 class Study(Strict):
     """One YAML file: models × methods × precisions × augmentations × seeds on one task, under a budget."""
 
@@ -270,6 +294,7 @@ class Study(Strict):
     checkpoint: MaybeCheckpoint = Field(
         default=Checkpoint(), description="how often a training is kept to go on from: {updates: …}, {every: …} or none"
     )
+    parallel: Parallel = Field(default=Parallel(), description="processes that share the training of a run")
     allow_leakage: bool = Field(
         default=False, description="run although test items stand in the training data; the report says so"
     )
@@ -350,7 +375,13 @@ class RunSpec(Strict):
     augment: AugmentChoice | None = Field(default=None, description="None for the training examples as they are")
     budget: Budget = Budget()
     checkpoint: MaybeCheckpoint = Field(default=Checkpoint(), description="None where nothing is kept to go on from")
+    parallel: Parallel = Parallel()
     allow_leakage: bool = False
+
+    @property
+    def ranks(self) -> int:
+        """Processes that train it; one where nothing is trained."""
+        return self.parallel.processes * self.parallel.nodes if self.training is not None else 1
 
     @property
     def cell(self) -> str:

@@ -10,6 +10,7 @@ import torch
 
 from fairtune.errors import DivergedError
 from fairtune.methods import Tuned
+from fairtune.train.parallel.shards import own_of
 from fairtune.train.state import State, TensorFile, write_tensors
 
 
@@ -40,7 +41,7 @@ class BestWeights:
         if better:
             self.epoch = len(self.losses)
             if write:
-                write_tensors(self.file, self._trainable)
+                write_tensors(self.file, {name: own_of(weight) for name, weight in self._trainable.items()})
                 self._kept = self._tuned.kept()
 
     @property
@@ -65,6 +66,6 @@ class BestWeights:
             kept = TensorFile(self.file)
             with torch.no_grad():
                 for name, weights in self._trainable.items():
-                    weights.copy_(kept[name])
+                    own_of(weights).copy_(kept[name])
             self._tuned.put_back(self._kept)
         self.file.unlink(missing_ok=True)

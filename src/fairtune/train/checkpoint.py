@@ -12,7 +12,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +19,12 @@ from fairtune.cache import hash_file
 from fairtune.errors import RecordError
 from fairtune.records import MANIFEST, Manifest, checkpoints_in, read_manifest, require_whole
 from fairtune.study import Checkpoint
+from fairtune.train.parallel import ALONE, Group
 from fairtune.train.state import State, TensorFile, write_tensors
 
 _KEPT = 2
 # At the end of training, what took a tenth of the interval is worth keeping too: scoring may still die.
 _LAST_SHARE = 0.1
-
-
-@dataclass(frozen=True)
-class Company:
-    """The processes that train together, as one of them sees them.
-
-    Attributes:
-        agree: says whether something is true in all of them. All call it at the same places, and none goes on before
-            the others have called it.
-    """
-
-    rank: int = 0
-    ranks: int = 1
-    agree: Callable[[bool], bool] = bool
 
 
 class Checkpoints:
@@ -57,7 +43,7 @@ class Checkpoints:
         identity: Mapping[str, Any],
         circumstances: Mapping[str, Any],
         aside: Callable[[], Mapping[str, Any]] = dict,
-        company: Company | None = None,
+        group: Group = ALONE.group,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Takes what stands in the manifests.
@@ -67,11 +53,11 @@ class Checkpoints:
             circumstances: what may differ, and is then remarked.
             aside: what else belongs to this moment of the run, as JSON can say it.
         """
-        self.company = company or Company()
+        self.group = group
         self._folder, self._cadence, self._aside, self._clock = folder, cadence, aside, clock
-        self._identity = {**identity, "processes": self.company.ranks}
+        self._identity = {**identity, "processes": self.group.ranks}
         self._circumstances = dict(circumstances)
-        self._part = f"rank-{self.company.rank}"
+        self._part = f"rank-{self.group.rank}"
         self._unfinished = folder / "unfinished"
         self._written, self._at = 0, clock()
         self.found: State | None = None
@@ -88,7 +74,7 @@ class Checkpoints:
         there = checkpoints_in(self._folder)
         for folder in there:
             problem = self._problem(folder)
-            if self.company.agree(problem is None):
+            if self._agree(problem is None):
                 self._read(folder)
                 return
             self._remark(f"the checkpoint at update {folder.name} is not used: {problem or 'of another process'}")
@@ -102,15 +88,19 @@ class Checkpoints:
         Args:
             last: training ends here.
         """
-        if not self.company.agree(self._due(update, last)):
+        if not self._agree(self._due(update, last)):
             return
         parts = (self._begin, functools.partial(self._add, state), functools.partial(self._finish, update))
         for part in parts:
             problem = _disk_problem(part)
-            if not self.company.agree(problem is None):
+            if not self._agree(problem is None):
                 print(f"no checkpoint at update {update}: {problem or 'of another process'}; training goes on")
                 break
         self._written, self._at = update, self._clock()
+
+    def _agree(self, here: bool) -> bool:
+        """Whether something is true in all processes; none goes on before the others have come here too."""
+        return not any(self.group.largest([float(not here)]))
 
     def _due(self, update: int, last: bool) -> bool:
         share = _LAST_SHARE if last else 1.0
@@ -119,7 +109,7 @@ class Checkpoints:
         return self._clock() - self._at >= (self._cadence.every or 0.0) * share
 
     def _begin(self) -> None:
-        if self.company.rank == 0:
+        if self.group.rank == 0:
             shutil.rmtree(self._unfinished, ignore_errors=True)
             self._unfinished.mkdir(parents=True)
 
@@ -130,10 +120,10 @@ class Checkpoints:
         _write_text(self._unfinished / f"{self._part}.json", json.dumps(facts))
 
     def _finish(self, update: int) -> None:
-        if self.company.rank != 0:
+        if self.group.rank != 0:
             return
         files = {}
-        for rank in range(self.company.ranks):
+        for rank in range(self.group.ranks):
             path = self._unfinished / f"rank-{rank}.json"
             files[path.name] = hash_file(path)
             files[f"rank-{rank}.safetensors"] = json.loads(path.read_text(encoding="utf-8"))["tensors"]
@@ -169,7 +159,7 @@ class Checkpoints:
 
     def _put_aside(self, folder: Path) -> None:
         """Not removed: with the packages that wrote it, a checkpoint may be as good as ever."""
-        if self.company.rank == 0:
+        if self.group.rank == 0:
             target = folder.parent / "unused" / folder.name
             shutil.rmtree(target, ignore_errors=True)
             target.parent.mkdir(exist_ok=True)

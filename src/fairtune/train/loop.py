@@ -19,6 +19,7 @@ from fairtune.study import Training
 from fairtune.train.best import BestWeights
 from fairtune.train.checkpoint import Checkpoints
 from fairtune.train.optimizer import MasterAdamW
+from fairtune.train.parallel import ALONE, World
 from fairtune.train.scaling import Scaling
 from fairtune.train.schedule import learning_rate_at
 from fairtune.train.state import State, random_state, restore_random
@@ -83,6 +84,7 @@ def train(
     scratch: Path,
     report: Report,
     checkpoints: Checkpoints | None = None,
+    world: World = ALONE,
 ) -> TrainingResult:
     """Trains what a method marked as trainable, and leaves the chosen epoch's weights in the model.
 
@@ -90,12 +92,14 @@ def train(
         scratch: a file for the best epoch's weights while later epochs run; gone afterwards.
         report: called after every update.
         checkpoints: where training is kept; it goes on from what they have found.
+        world: the processes that share the training; each calls this with the same examples.
 
     Raises:
         DivergedError: a loss or gradient was not finite; the message names the update.
     """
-    torch.manual_seed(seed)
-    loop = Loop(tuned, examples, validation, training, seed, scratch, report, checkpoints)
+    torch.manual_seed(seed + world.group.rank)  # dropout: other draws for other examples
+    world.wrap(tuned)
+    loop = Loop(tuned, examples, validation, training, seed, scratch, report, checkpoints, world)
     try:
         if checkpoints and checkpoints.found:
             loop.restore(checkpoints.found)
@@ -122,8 +126,9 @@ class Loop:
         scratch: Path,
         report: Report,
         checkpoints: Checkpoints | None = None,
+        world: World = ALONE,
     ) -> None:
-        self.tuned, self.training, self._checkpoints = tuned, training, checkpoints
+        self.tuned, self.training, self.world, self._checkpoints = tuned, training, world, checkpoints
         self._examples, self._validation, self._report = examples, validation, report
         trainable = [(name, p) for name, p in tuned.model.network.named_parameters() if p.requires_grad]
         self.optimizer = MasterAdamW(
@@ -131,6 +136,7 @@ class Loop:
         )
         self.best = BestWeights(tuned, scratch)
         self.result = TrainingResult()
+        self._keeps = training.keep == "best" and world.keeps
         self.done = 0
         self.total = training.total_updates(len(examples))
         self._per_epoch = len(updates(len(examples), training.batch_size, seed, 0))
@@ -144,13 +150,14 @@ class Loop:
             order, epoch, position = self._place()
             self._update(order[position], epoch)
             if position + 1 == len(order) or self.done == self.total:
-                loss = mean_loss(self.tuned.model, self._validation)
-                self.best.offer(loss, write=self.done < self.total and self.training.keep == "best")
+                loss = mean_loss(self.tuned.model, self._validation, self.world)
+                self.best.offer(loss, write=self.done < self.total and self._keeps)
             if self._checkpoints:
                 self._checkpoints.offer(self.done, self.finished, self.state)
         self.optimizer.scaling.require_some(self.done)
-        if self.training.keep == "best":
+        if self._keeps:
             self.best.put_back()
+        if self.training.keep == "best":
             self.result.best_epoch = self.best.epoch
         self.result.validation_losses = tuple(self.best.losses)
         self.result.scaling = self.optimizer.scaling
@@ -202,7 +209,8 @@ class Loop:
         self.tuned.model.network.train()
         started = time.perf_counter()
         try:
-            outcome = step(self.tuned, [self._examples[row] for row in rows], self.optimizer, rate, self.done + 1)
+            batch = [self._examples[row] for row in rows]
+            outcome = step(self.tuned, batch, self.optimizer, rate, self.done + 1, self.world)
         except DivergedError as error:
             where = f"update {self.done + 1} of {self.total}, learning rate {rate:.3g}"
             raise DivergedError(f"{where}: {error}") from None
@@ -222,10 +230,15 @@ class Loop:
         )
 
 
-def mean_loss(model: LanguageModel, examples: Sequence[Encoded]) -> float:
+def mean_loss(model: LanguageModel, examples: Sequence[Encoded], world: World = ALONE) -> float:
     """Nats per supervised token over all examples: every token weighs the same, whatever its batch."""
-    scored = item_losses(model, examples)
-    return sum(item.loss for item in scored) / sum(item.tokens for item in scored)
+    losses = tokens = 0.0
+    for part in world.parts(examples, model.batching):
+        scored = item_losses(model, part.examples)  # one forward pass, since the part is within the budget
+        losses += part.weight * sum(item.loss for item in scored)
+        tokens += part.weight * sum(item.tokens for item in scored)
+    losses, tokens = world.group.sum([losses, tokens])
+    return losses / tokens
 
 
 def curve_line(update: UpdateReport) -> dict[str, float | int | None]:

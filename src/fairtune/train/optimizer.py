@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from fairtune.study import Training
+from fairtune.train.parallel.shards import own_of, whole_of
 from fairtune.train.scaling import Scaling
 from fairtune.train.state import State
 
@@ -53,7 +54,7 @@ class MasterAdamW:
             DivergedError: the norm is not finite, and another scale does not help; no weight has moved.
         """
         self.scaling.unscale(self.masters)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.masters, self.max_grad_norm))
+        norm = float(whole_of(torch.nn.utils.clip_grad_norm_(self.masters, self.max_grad_norm)))
         if not self.scaling.fits(norm):
             self.adamw.zero_grad(set_to_none=False)
             return None
@@ -70,9 +71,9 @@ class MasterAdamW:
         self.adamw.zero_grad(set_to_none=True)
 
     def state(self) -> State:
-        """Masters, moments and counters, as they are now: not copies."""
+        """Masters, moments and counters, or this process's share of them, as they are now: not copies."""
         values = {
-            f"{kind}.{index}": value
+            f"{kind}.{index}": own_of(value) if isinstance(value, torch.Tensor) else value
             for index, master in enumerate(self.masters)
             for kind, value in {"master": master, **self.adamw.state.get(master, {})}.items()
         }
@@ -86,7 +87,8 @@ class MasterAdamW:
         self._make_room({index for kind, index in found if kind != "master"})
         for name, tensor in state.tensors.items():
             kind, index = _place(name)
-            (self.masters[index] if kind == "master" else self.adamw.state[self.masters[index]][kind]).copy_(tensor)
+            master = self.masters[index]
+            own_of(master if kind == "master" else self.adamw.state[master][kind]).copy_(tensor)
         for name, number in state.facts.items():
             kind, index = _place(name)
             self.adamw.state[self.masters[index]][kind] = number

@@ -32,6 +32,8 @@ class Scaling:
     of one process only; here the norm decides, which is that of all.
     """
 
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
     def __init__(self, precision: Precision = "fp32") -> None:
         self.scale: float | None = START if precision == "fp16_mixed" else None
         self.skipped = 0
@@ -80,6 +82,9 @@ class Scaling:
                 f"all {updates} updates were skipped: no gradient fitted fp16, and the scale has come down to "
                 f"{self.scale:g}. Train longer, so that it can come down further, or use another precision"
             )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Scaling) and vars(self) == vars(other)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers."""

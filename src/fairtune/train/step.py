@@ -12,6 +12,7 @@ from fairtune.data import Encoded
 from fairtune.errors import DivergedError
 from fairtune.methods import Tuned
 from fairtune.train.optimizer import MasterAdamW
+from fairtune.train.parallel import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,19 @@ class StepResult:
     padding: int
 
 
-def step(tuned: Tuned, batch: Sequence[Encoded], optimizer: MasterAdamW, learning_rate: float, done: int) -> StepResult:
+def step(
+    tuned: Tuned,
+    batch: Sequence[Encoded],
+    optimizer: MasterAdamW,
+    learning_rate: float,
+    done: int,
+    world: World = ALONE,
+) -> StepResult:
     """One optimizer update on a batch of examples.
 
     The loss is the mean over all supervised tokens of the update, so every token weighs the same however the
-    batch is cut into micro-batches. A method's penalty moves the weights too, and is no part of the loss that is told.
+    batch is cut into micro-batches or divided among processes. A method's penalty moves the weights too, and is no part
+    of the loss that is told.
 
     Args:
         done: number of this update, from 1.
@@ -44,21 +53,23 @@ def step(tuned: Tuned, batch: Sequence[Encoded], optimizer: MasterAdamW, learnin
     """
     supervised = sum(item.answer_tokens for item in batch)
     total = torch.zeros((), device=tuned.model.device)
-    cut = list(tuned.model.batching.cut(batch))
-    for micro in cut:
-        losses = tuned.objective([batch[row] for row in micro.rows])
-        optimizer.scaling.scaled(losses.sum() / supervised).backward()  # type: ignore[no-untyped-call]
-        total += losses.detach().sum()
-    loss = float(total) / supervised
+    computed = padding = 0
+    for part in world.parts(batch, tuned.model.batching):
+        losses = tuned.objective(part.examples)
+        optimizer.scaling.scaled(part.weight * losses.sum() / supervised).backward()  # type: ignore[no-untyped-call]
+        total += losses.detach().sum() * part.weight
+        computed, padding = computed + part.computed, padding + part.padding
+    summed, *counts = world.group.sum([float(total), computed, padding])
+    loss = summed / supervised
     if not math.isfinite(loss):
         raise DivergedError(f"the loss is {loss}")
+    world.reduce(optimizer.masters)
     _penalise(tuned, optimizer)
     norm = optimizer.step(learning_rate)
     tuned.updated(done)
     optimizer.clear()
     tokens = sum(len(item.tokens) for item in batch)
-    computed, padding = sum(micro.computed for micro in cut), sum(micro.padding for micro in cut)
-    return StepResult(loss, norm, tokens, supervised, computed, padding)
+    return StepResult(loss, norm, tokens, supervised, *map(int, counts))
 
 
 def _penalise(tuned: Tuned, optimizer: MasterAdamW) -> None:
