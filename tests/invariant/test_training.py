@@ -5,6 +5,8 @@ import hashlib
 import pytest
 import torch
 
+import fairtune.models.cross_entropy
+import fairtune.models.packing
 from fairtune.errors import DivergedError
 from fairtune.methods import Tuned
 from fairtune.models.rows import Batching
@@ -51,19 +53,53 @@ WAYS = {
     "all logits at once": Batching(packed=True, fused=False),
     "padded, all logits at once": Batching(budget=100_000, packed=False, fused=False),
 }
+PACKED = Batching(packed=True)
+
+
+TWENTY = RECIPE.model_copy(update={"epochs": None, "updates": 20, "batch_size": 5})
+
+
+def drift(usual, other):
+    """Largest relative difference of two curves."""
+    return max(abs(one - two) / one for one, two in zip(usual, other, strict=True))
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_how_an_update_is_cut_and_laid_out_does_not_matter(llama, method, tmp_path):
+    usual = run(llama, method, TWENTY, scratch=tmp_path / "a", batching=PACKED)[0]
+    for name, way in WAYS.items():
+        assert drift(usual, run(llama, method, TWENTY, scratch=tmp_path / "a", batching=way)[0]) < 1e-5, name
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma3"])
-@pytest.mark.parametrize("method", ["full", "lora"])
-def test_how_an_update_is_cut_and_laid_out_does_not_matter(method, kind, request, tmp_path):
+def test_tiles_chunks_and_recomputing_do_not_matter(kind, request, tmp_path, monkeypatch):
+    """Small ones, so that every text has several tiles, the shared beginning too, and every update several chunks."""
     folder = request.getfixturevalue(kind)
-    recipe = RECIPE.model_copy(update={"epochs": None, "updates": 20, "batch_size": 5})
-    usual = drift_of = None
-    for name, way in WAYS.items():
-        found = run(folder, method, recipe, scratch=tmp_path / "a", batching=way)[0]
-        usual = usual or found
-        drift_of = [abs(one - other) / one for one, other in zip(usual, found, strict=True)]
-        assert max(drift_of) < 1e-5, name
+    usual = run(folder, "full", TWENTY, scratch=tmp_path / "a", batching=Batching(packed=False, fused=False))[0]
+    monkeypatch.setattr(fairtune.models.packing, "_TILE", 7)
+    monkeypatch.setattr(fairtune.models.cross_entropy, "_ROWS", 3)
+    small = run(folder, "full", TWENTY, scratch=tmp_path / "a", batching=PACKED)[0]
+    again = TWENTY.model_copy(update={"gradient_checkpointing": True})
+    recomputed = run(folder, "full", again, scratch=tmp_path / "a", batching=PACKED)[0]
+    assert drift(usual, small) < 1e-5
+    assert drift(usual, recomputed) < 1e-5
+
+
+def test_the_budget_holds_and_what_is_counted_is_what_the_network_sees(llama, tmp_path):
+    for dropout in (0.0, 0.1):
+        tuned = tiny.tuned(llama, "lora", {"dropout": dropout})
+        tuned.model.batching = Batching(budget=120, packed=True)
+        seen = []
+        embeddings = tuned.model.network.get_input_embeddings()
+        embeddings.register_forward_pre_hook(
+            lambda layer, inputs, seen=seen: seen.append(inputs[0].numel()) if layer.training else None
+        )
+        result = train(tuned, tiny.encoded(16), tiny.encoded(5), RECIPE, 0, tmp_path / "best", lambda update: None)
+        assert tuned.model.drops == bool(dropout)
+        assert max(seen) <= 120
+        looked = 0 if dropout else 2  # passes over two short texts, to see whether anything is dropped
+        assert sum(seen[looked:]) == result.computed
+        assert (result.computed < result.tokens - 100) != bool(dropout)
 
 
 def test_every_method_sees_the_same_examples_in_the_same_order(llama, tmp_path, monkeypatch):
@@ -149,7 +185,7 @@ def test_recomputing_activations_runs_the_inner_layers_twice(llama, tmp_path):
         tuned = tiny.tuned(llama, "lora", {"rank": 2})
         seen = calls[wanted] = []
         layer = tuned.model.network.get_base_model().model.layers[0].mlp
-        layer.register_forward_pre_hook(lambda module, inputs, seen=seen: seen.append(module.training))
+        layer.register_forward_pre_hook(lambda module, inputs, seen=seen: seen.append(torch.is_grad_enabled()))
         recipe = RECIPE.model_copy(update={"gradient_checkpointing": wanted})
         train(tuned, tiny.encoded(16), tiny.encoded(5), recipe, 0, tmp_path / "best", lambda update: None)
     assert sum(calls[True]) == 2 * sum(calls[False])  # in training; validation keeps nothing to recompute

@@ -86,7 +86,7 @@ def packs(batch: Sequence[Encoded], token_budget: int, share: bool) -> list[Micr
     order = sorted(range(len(batch)), key=lambda row: (batch[row].tokens, row))
     limits = [item.sharable if share else 0 for item in batch]
     total = _computed(batch, order, limits)
-    target = total / math.ceil(total / token_budget)
+    target = total / max(1, math.ceil(total / token_budget))
     found: list[MicroBatch] = []
     pack = _Pack()
     for row in order:

@@ -67,6 +67,7 @@ def _identity(spec: RunSpec, course: Course, device: torch.device) -> dict[str, 
         # A teacher that was done again, elsewhere, may teach otherwise under the same id.
         "lessons": course.lessons.name if course.lessons else None,
         "device": device.type,
+        "strategy": spec.parallel.strategy if spec.ranks > 1 else None,
         "fairtune": fairtune.__version__,
         "packages": {name: version for name, version in package_versions().items() if name not in _NOT_IN_TRAINING},
     }

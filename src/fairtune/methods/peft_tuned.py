@@ -81,7 +81,7 @@ def wrap(model: LanguageModel, config: Any, course: Course, kind: type[PeftTuned
             model.network = get_peft_model(model.network, config)
     except (ValueError, TypeError, NotImplementedError) as error:
         raise SpecError([Problem("methods", f"{config.peft_type.value.lower()}: {error}")]) from error
-    model.gate.move_to(model.network.get_output_embeddings())
+    _keep_types(model)
     return kind(model)
 
 
@@ -101,5 +101,14 @@ def restore(model: LanguageModel, options: Mapping[str, Any], folder: Path) -> T
     from peft import PeftModel
 
     model.network = PeftModel.from_pretrained(model.network, str(folder))
-    model.gate.move_to(model.network.get_output_embeddings())
+    _keep_types(model)
     return PeftTuned(model)
+
+
+def _keep_types(model: LanguageModel) -> None:
+    """PEFT casts a layer's input to the adapter's fp32, and autocast back again before it is multiplied."""
+    model.gate.move_to(model.network.get_output_embeddings())
+    if model.precision != "fp32":
+        for module in model.network.modules():
+            if hasattr(module, "cast_input_dtype_enabled"):
+                module.cast_input_dtype_enabled = False

@@ -1,25 +1,29 @@
-"""Attention over a packed row, tile by tile, and the name under which transformers finds it."""
+"""Attention over a packed row, tile by tile, and the names under which transformers finds it."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.autograd.function import once_differentiable
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers.masking_utils import eager_mask, sdpa_mask
 
 from fairtune.models.packing import Packing, Tile
 
-PACKED = "fairtune_packed"
+# What attends to a packed row, by the name of what attends where there is none: in padded rows, in generation.
+PACKED = {"eager": "fairtune_packed_eager", "sdpa": "fairtune_packed_sdpa"}
 
 
 class CannotPackError(Exception):
     """The architecture's attention does what a packed row cannot: texts are then padded, one a row."""
 
 
-def attend(
+def _attend(
+    otherwise: Callable[..., tuple[torch.Tensor, Any]],
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -30,22 +34,22 @@ def attend(
     dropout: float = 0.0,
     sliding_window: int | None = None,
     **options: Any,
-) -> tuple[torch.Tensor, None]:
+) -> tuple[torch.Tensor, Any]:
     """What transformers calls in a layer: ``(rows, heads, length, width)`` in, ``(rows, length, heads, width)`` out.
 
-    Without a packing it is torch's own attention.
+    Args:
+        otherwise: what computes attention where there is no packing.
 
     Raises:
         CannotPackError: attention has a part that packing does not know.
     """
     if packing is None:
-        plain: tuple[torch.Tensor, None] = sdpa_attention_forward(
-            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options
-        )
-        return plain
+        how = {"dropout": dropout, "scaling": scaling, "sliding_window": sliding_window, **options}
+        return otherwise(module, query, key, value, attention_mask, **how)
     unknown = [name for name in ("softcap", "s_aux", "position_bias") if options.get(name) is not None]
-    if dropout or unknown or len(query) != 1:
-        raise CannotPackError(f"attention with {', '.join(unknown) or 'dropout, or more than one row'}")
+    if dropout or unknown or len(query) != 1 or value.shape[-1] != query.shape[-1]:
+        told = ", ".join(unknown) or "dropout, values of another width than queries, or several rows"
+        raise CannotPackError(f"attention has {told}")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     kind = query.device.type
     compute = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else query.dtype
@@ -56,8 +60,30 @@ def attend(
     return out.transpose(0, 1).unsqueeze(0), None
 
 
-AttentionInterface.register(PACKED, attend)
-AttentionMaskInterface.register(PACKED, sdpa_mask)
+def _written_out(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **options: Any,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention as transformers writes it out for most architectures."""
+    repeats = query.shape[1] // key.shape[1]
+    if repeats > 1:
+        key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
+    scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    if attention_mask is not None:
+        scores = scores + attention_mask
+    p = torch.nn.functional.dropout(scores.softmax(-1, dtype=torch.float32).to(query.dtype), dropout, module.training)
+    return (p @ value).transpose(1, 2).contiguous(), p
+
+
+for name, plain, mask in (("eager", _written_out, eager_mask), ("sdpa", sdpa_attention_forward, sdpa_mask)):
+    AttentionInterface.register(PACKED[name], functools.partial(_attend, plain))
+    AttentionMaskInterface.register(PACKED[name], mask)
 
 
 class _Packed(torch.autograd.Function):

@@ -135,7 +135,7 @@ def _fill(
     model.network.eval()
     spans: dict[str, tuple[int, int]] = {}
     start = heard = 0
-    for micro in model.batching.cut(examples):
+    for micro in model.batching_now.cut(examples):
         batch = [examples[row] for row in micro.rows]
         logits, _, _ = supervised_logits(model, batch)
         log_p = (logits[:, :width] / temperature).log_softmax(-1)

@@ -48,16 +48,8 @@ def supervised_losses(model: LanguageModel, batch: Sequence[Encoded]) -> tuple[t
 
 
 def _laid(model: LanguageModel, batch: Sequence[Encoded]) -> Laid:
-    if not model.batching.packed:
-        return padded(batch, model.device)
-    return packed(batch, model.batching.share and not _drops(model.network), model.device)
-
-
-def _drops(network: torch.nn.Module) -> bool:
-    """Whether activations are dropped at random now: texts that share them would share the draw."""
-    return network.training and any(
-        isinstance(module, torch.nn.Dropout) and module.p > 0 for module in network.modules()
-    )
+    batching = model.batching_now
+    return packed(batch, batching.share, model.device) if batching.packed else padded(batch, model.device)
 
 
 @dataclass(frozen=True)
@@ -86,7 +78,7 @@ def item_losses(
     """
     model.network.eval()
     scored: dict[int, ItemLoss] = {}
-    for micro in model.batching.cut(examples):
+    for micro in model.batching_now.cut(examples):
         batch = [examples[row] for row in micro.rows]
         if see is None:
             losses, texts = supervised_losses(model, batch)

@@ -38,13 +38,21 @@ class LanguageModel:
     virtual_tokens: int = 0
     """Positions that a method has put before every text."""
     batching: Batching = field(default_factory=Batching)
-    """How texts are cut into micro-batches and laid out."""
+    """How texts are cut into micro-batches and laid out, where nothing speaks against it."""
+    drops: bool = False
+    """Whether activations are dropped at random in training."""
 
     @property
     def context(self) -> int | None:
         """Longest sequence in tokens, prompt and answer together; None if the model states none."""
         room = positions(self.network.config)
         return None if room is None else room - self.virtual_tokens
+
+    @property
+    def batching_now(self) -> Batching:
+        """Texts that shared activations would share what is dropped of them."""
+        alone = self.drops and self.network.training
+        return replace(self.batching, share=False) if alone else self.batching
 
     def put_before(self, tokens: int) -> None:
         """A method puts virtual tokens before every text; each text then has a row of its own."""

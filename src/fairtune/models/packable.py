@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn.functional import cross_entropy
 
 from fairtune.data import Encoded
 from fairtune.models.attention import PACKED, CannotPackError
-from fairtune.models.likelihood import supervised_logits, supervised_losses
+from fairtune.models.rows import Laid, packed, padded
 from fairtune.models.shape import positions
 
 if TYPE_CHECKING:
     from fairtune.models.load import LanguageModel
 
 # Layers that mix tokens in other ways (convolutions, recurrences, chunks) have other names.
-_KNOWN_LAYERS = {"full_attention", "sliding_attention"}
+_FULL, _WINDOW = "full_attention", "sliding_attention"
 # Tokens of the texts that are tried: a beginning, and what the longer one adds.
 _BEGINNING, _OWN = 7, 9
 
@@ -31,50 +30,74 @@ def prepare_batching(model: LanguageModel) -> None:
     room = positions(model.network.config)
     if room is not None and room < _BEGINNING + _OWN:
         model.batching = replace(model.batching, fused=False)
-        print(f"texts are padded, not packed: a context of {room} tokens is too short to try it")
-        return
-    model.batching = replace(model.batching, fused=_spares_logits(model))
-    if model.device.type == "cpu":
-        reason = _pack(model)
-        if reason is not None:
-            print(f"texts are padded, not packed: {reason}")
+        reason: str | None = f"a context of {room} tokens is too short to try it"
+    else:
+        model.batching = replace(model.batching, fused=_gives_logits_as_they_are(model))
+        reason = _pack(model) if model.device.type == "cpu" else "packed rows were not tried on this kind of device"
+    print(f"texts are padded, not packed: {reason}" if reason else "texts are packed: many a row, without padding")
+
+
+@torch.no_grad()
+def drops(model: LanguageModel) -> bool:
+    """Whether the network drops activations at random while it trains.
+
+    Two passes then differ; or will, where what is dropped is an adapter's, which begins as nothing.
+    """
+    if any(isinstance(module, torch.nn.Dropout) and module.p > 0 for module in model.network.modules()):
+        return True
+    laid = padded(_texts(model), model.device)
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        model.network.train()
+        passes = [_logits(model, laid) for _ in range(2)]
+    model.network.eval()
+    return not torch.equal(*passes)
 
 
 def _pack(model: LanguageModel) -> str | None:
     """Lets the network compute attention tile by tile; says why it cannot, and leaves it as it was then."""
     network, config = model.network, model.network.config.get_text_config()
-    unknown = set(getattr(config, "layer_types", None) or ()) - _KNOWN_LAYERS
+    kinds = set(getattr(config, "layer_types", None) or ())
+    unknown = kinds - {_FULL, _WINDOW}
     if unknown:
         return f"the model has layers of the kind {', '.join(sorted(unknown))}"
-    if not getattr(network, "_supports_attention_backend", False):
+    before = config._attn_implementation
+    if before not in PACKED or not getattr(network, "_supports_attention_backend", False):
         return "the model's attention cannot be exchanged"
-    plain, before = model.batching, config._attn_implementation
-    expected = _logits(model, *_texts(config.vocab_size))
-    network.set_attn_implementation(PACKED)
-    model.batching = replace(plain, packed=True)
-    reason = _difference(model, expected, config.vocab_size)
+    windowed = getattr(config, "sliding_window", None) is not None and (not kinds or _WINDOW in kinds)
+    texts = _texts(model)
+    with torch.no_grad():
+        expected = _logits(model, padded(texts, model.device))
+        network.set_attn_implementation(PACKED[before])
+        reason = _difference(model, texts, expected, windowed)
     if reason is not None:
         network.set_attn_implementation(before)
-        model.batching = plain
-    return reason
+        return reason
+    model.batching = replace(model.batching, packed=True)
+    return None
 
 
-def _difference(model: LanguageModel, expected: torch.Tensor, vocabulary: int) -> str | None:
+def _difference(
+    model: LanguageModel, texts: tuple[Encoded, Encoded], expected: torch.Tensor, windowed: bool
+) -> str | None:
     """What shows that texts in one row are not what they are by themselves."""
-    one, other = _texts(vocabulary)
+    one, other = texts
+    laid = packed([one, other], True, model.device)
     try:
         with torch.random.fork_rng(devices=[]):
             model.network.train()  # dropout within attention shows in training only
-            _logits(model, one, other)
+            _logits(model, laid)
         model.network.eval()
-        found = _logits(model, one, other)
+        found = _logits(model, laid)
     except CannotPackError as error:
         return str(error)
     except TypeError as error:
         return f"the model takes no layout: {error}"
     finally:
         model.network.eval()
-    beside = _logits(model, _changed(one, vocabulary), other)
+    if windowed and laid.packing is not None and not laid.packing.windows:
+        return "the model looks back a window of tokens that its attention is not told"
+    beside = _logits(model, packed([_changed(model, one), other], True, model.device))
     if not torch.equal(found[-other.answer_tokens :], beside[-other.answer_tokens :]):
         return "a text changes its neighbour"
     if float((found - expected).abs().max()) > _tolerance(model) * float(expected.abs().max()):
@@ -82,24 +105,36 @@ def _difference(model: LanguageModel, expected: torch.Tensor, vocabulary: int) -
     return None
 
 
-def _spares_logits(model: LanguageModel) -> bool:
-    """Whether losses are those of the output layer alone; some models scale or cap what comes out of it."""
-    if type(model.gate.layer) is not torch.nn.Linear:
-        return False
-    texts = _texts(model.network.config.get_text_config().vocab_size)
-    with torch.no_grad():
-        logits, answers, _ = supervised_logits(model, texts)
-        losses, _ = supervised_losses(model, texts)
-        return torch.allclose(losses, cross_entropy(logits, answers, reduction="none"), rtol=_tolerance(model))
-
-
 @torch.no_grad()
-def _logits(model: LanguageModel, *texts: Encoded) -> torch.Tensor:
-    return supervised_logits(model, texts)[0]
+def _gives_logits_as_they_are(model: LanguageModel) -> bool:
+    """Whether nothing happens to what the output layer gives; some models scale or cap it.
+
+    The layer is made to give large numbers, which come out again or do not.
+    """
+    layer = model.gate.layer
+    if type(layer) is not torch.nn.Linear:
+        return False
+
+    def large(layer: Any, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        return torch.linspace(-99, 99, output.numel(), device=output.device, dtype=output.dtype).view_as(output)
+
+    hook = layer.register_forward_hook(large)
+    try:
+        logits = _logits(model, padded(_texts(model), model.device))
+    finally:
+        hook.remove()
+    return torch.equal(logits, large(layer, None, logits))
 
 
-def _texts(vocabulary: int) -> tuple[Encoded, Encoded]:
+def _logits(model: LanguageModel, laid: Laid) -> torch.Tensor:
+    with model.computing(), model.gate.only(laid.predicts):
+        logits: torch.Tensor = model.network(**laid.arguments()).logits
+    return logits
+
+
+def _texts(model: LanguageModel) -> tuple[Encoded, Encoded]:
     """Two texts with one beginning."""
+    vocabulary = model.network.config.get_text_config().vocab_size
     tokens = [(7919 * index + 13) % vocabulary for index in range(2 * (_BEGINNING + _OWN))]
     beginning = tokens[:_BEGINNING]
     return _text(beginning, tokens[_BEGINNING : _BEGINNING + _OWN]), _text(beginning, tokens[1 - _OWN :])
@@ -110,7 +145,8 @@ def _text(beginning: list[int], own: list[int]) -> Encoded:
     return Encoded("", (*beginning, *own), supervised, len(beginning), "")
 
 
-def _changed(text: Encoded, vocabulary: int) -> Encoded:
+def _changed(model: LanguageModel, text: Encoded) -> Encoded:
+    vocabulary = model.network.config.get_text_config().vocab_size
     own = [(token + 1) % vocabulary for token in text.tokens[_BEGINNING:]]
     return _text(list(text.prompt), own)
 

@@ -37,7 +37,12 @@ class Packing:
     positions: torch.Tensor
     texts: torch.Tensor
     tiles: tuple[Tile, ...]
-    _masks: dict[tuple[int | None, int], list[torch.Tensor]] = field(default_factory=dict)
+    _masks: dict[tuple[int | None, int, torch.dtype], list[torch.Tensor]] = field(default_factory=dict)
+
+    @property
+    def windows(self) -> set[int]:
+        """Those that layers have asked for."""
+        return {window for window, _, _ in self._masks if window is not None}
 
     def masks(self, window: int | None, repeats: int, kind: torch.dtype) -> list[torch.Tensor]:
         """What is added to the scores of each tile, ``(repeats * queries, keys)``: 0 where a token may look, or -inf.
@@ -48,7 +53,7 @@ class Packing:
             window: how many tokens back a query sees, its own included; None for all.
             repeats: query heads of a key head, whose queries lie one after the other.
         """
-        key = (window, repeats)
+        key = (window, repeats, kind)
         if key not in self._masks:
             self._masks[key] = [self._mask(tile, window, kind).repeat(repeats, 1) for tile in self.tiles]
         return self._masks[key]

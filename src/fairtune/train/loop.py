@@ -15,6 +15,7 @@ from fairtune.errors import DivergedError
 from fairtune.methods import Tuned
 from fairtune.models.likelihood import item_losses
 from fairtune.models.load import LanguageModel
+from fairtune.models.packable import drops
 from fairtune.study import Training
 from fairtune.train.best import BestWeights
 from fairtune.train.checkpoint import Checkpoints
@@ -98,6 +99,7 @@ def train(
         DivergedError: a loss or gradient was not finite; the message names the update.
     """
     torch.manual_seed(seed + world.group.rank)  # dropout: other draws for other examples
+    tuned.model.drops = drops(tuned.model)
     world.wrap(tuned)
     loop = Loop(tuned, examples, validation, training, seed, scratch, report, checkpoints, world)
     try:
@@ -233,7 +235,8 @@ class Loop:
 def mean_loss(model: LanguageModel, examples: Sequence[Encoded], world: World = ALONE) -> float:
     """Nats per supervised token over all examples: every token weighs the same, whatever its batch."""
     losses = tokens = 0.0
-    for part in world.parts(examples, model.batching):
+    model.network.eval()
+    for part in world.parts(examples, model.batching_now):
         scored = item_losses(model, part.examples)  # one forward pass, since the part is within the budget
         losses += part.weight * sum(item.loss for item in scored)
         tokens += part.weight * sum(item.tokens for item in scored)

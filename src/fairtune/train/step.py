@@ -54,7 +54,7 @@ def step(
     supervised = sum(item.answer_tokens for item in batch)
     total = torch.zeros((), device=tuned.model.device)
     computed = padding = 0
-    for part in world.parts(batch, tuned.model.batching):
+    for part in world.parts(batch, tuned.model.batching_now):
         losses = tuned.objective(part.examples)
         optimizer.scaling.scaled(part.weight * losses.sum() / supervised).backward()  # type: ignore[no-untyped-call]
         total += losses.detach().sum() * part.weight
