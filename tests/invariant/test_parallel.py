@@ -1,5 +1,6 @@
 """Two processes train as one would: the same trajectory, the same files, every example once."""
 
+import contextlib
 import json
 import signal
 from pathlib import Path
@@ -52,6 +53,7 @@ def experiments(folder):
     found["unequal"] = refused(Path(folder), ddp, rank)
     found["diverged"] = {name: diverged(Path(folder), worlds[name], rank) for name in ("ddp", "fsdp")}
     found["missing"] = missing(ddp, rank)
+    found["resumed"] = {name: resumed(Path(folder) / name, worlds[name], rank) for name in ("ddp", "fsdp")}
     (Path(folder) / f"found{rank}.json").write_text(json.dumps(found))
     ddp.group.close()
 
@@ -125,6 +127,42 @@ def missing(world, rank):
         weights[1].grad = torch.ones(3)
     world.reduce(weights)
     return [None if weight.grad is None else weight.grad.tolist() for weight in weights]
+
+
+class KilledError(Exception):
+    """In place of a signal, which would end the other process's wait too."""
+
+
+def resumed(folder, world, rank):
+    """A whole training, and one killed after update 7 whose newest checkpoint is damaged in rank 1's part alone."""
+    from fairtune.study import Checkpoint
+    from fairtune.train.checkpoint import Checkpoints
+    from fairtune.train.loop import train
+
+    def attempt(name, killed_at):
+        curve = []
+
+        def report(update):
+            curve.append([update.loss, update.grad_norm])
+            if update.step == killed_at:
+                raise KilledError
+
+        tuned = tiny.tuned(folder.parent / "llama", "lora", {"rank": 4, "dropout": 0.1})
+        kept = Checkpoints(folder / name, Checkpoint(updates=2), {}, {}, group=world.group)
+        kept.look()
+        found, scratch = kept.update, folder / f"{name}-best{rank}"
+        with contextlib.suppress(KilledError):
+            train(tuned, tiny.encoded(16), tiny.encoded(5), SHORT, 0, scratch, report, kept, world)
+        return found, curve
+
+    whole = attempt("whole", None)[1]
+    killed = attempt("killed", 7)[1]
+    if rank:
+        damaged = folder / "killed" / "6" / "rank-1.safetensors"
+        damaged.write_bytes(damaged.read_bytes()[:-8])
+    world.group.barrier()
+    found, later = attempt("killed", None)
+    return {"whole": whole, "killed": killed, "found": found, "later": later}
 
 
 def in_a_run(target, *arguments):
@@ -208,6 +246,15 @@ def test_a_number_that_one_process_loses_stops_both_at_the_same_update(found):
 def test_a_gradient_that_one_process_lacks_was_zero_there(found):
     for rank in found[0]:
         assert rank["missing"] == [[3.0] * 3, [1.0] * 3, None]
+
+
+@pytest.mark.parametrize("world", ["ddp", "fsdp"])
+def test_both_go_on_from_the_last_checkpoint_that_is_whole_for_both_to_the_bit(found, world):
+    for rank in found[0]:
+        seen = rank["resumed"][world]
+        assert seen["killed"] == seen["whole"][:7]
+        assert seen["found"] == 4
+        assert seen["later"] == seen["whole"][4:]
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 7])

@@ -77,12 +77,36 @@ def test_tiles_chunks_and_recomputing_do_not_matter(kind, request, tmp_path, mon
     folder = request.getfixturevalue(kind)
     usual = run(folder, "full", TWENTY, scratch=tmp_path / "a", batching=Batching(packed=False, fused=False))[0]
     monkeypatch.setattr(fairtune.models.packing, "_TILE", 7)
-    monkeypatch.setattr(fairtune.models.cross_entropy, "_ROWS", 3)
+    monkeypatch.setattr(fairtune.models.cross_entropy, "_TRAINED_ROWS", 3)
     small = run(folder, "full", TWENTY, scratch=tmp_path / "a", batching=PACKED)[0]
     again = TWENTY.model_copy(update={"gradient_checkpointing": True})
     recomputed = run(folder, "full", again, scratch=tmp_path / "a", batching=PACKED)[0]
     assert drift(usual, small) < 1e-5
     assert drift(usual, recomputed) < 1e-5
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_output_layer_and_loss_in_one_are_both_in_turn_and_so_are_the_gradients(trained, monkeypatch):
+    monkeypatch.setattr(fairtune.models.cross_entropy, "_ROWS", 3)
+    monkeypatch.setattr(fairtune.models.cross_entropy, "_TRAINED_ROWS", 4)
+    draw = torch.Generator().manual_seed(0)
+    layer = torch.nn.Linear(8, 30).double().requires_grad_(trained)
+    answers = torch.randint(0, 30, (10,), generator=draw)
+    weights = torch.rand(10, generator=draw)
+    found = []
+    for together in (True, False):
+        hidden = torch.randn(10, 8, generator=torch.Generator().manual_seed(1), dtype=torch.double).requires_grad_()
+        losses = (
+            fairtune.models.cross_entropy.linear_cross_entropy(hidden, layer, answers)
+            if together
+            else torch.nn.functional.cross_entropy(layer(hidden), answers, reduction="none")
+        )
+        (losses * weights).sum().backward()
+        gradients = [part.grad.clone() for part in layer.parameters()] if trained else []
+        layer.zero_grad()
+        found.append([losses.double(), hidden.grad, *gradients])
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
 
 
 def test_the_budget_holds_and_what_is_counted_is_what_the_network_sees(llama, tmp_path):

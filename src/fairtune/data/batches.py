@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,24 +79,60 @@ def micro_batches(lengths: Sequence[int], token_budget: int, max_rows: int | Non
 def packs(batch: Sequence[Encoded], token_budget: int, share: bool) -> list[MicroBatch]:
     """Texts to be laid end to end, at most ``token_budget`` tokens together (one long text may exceed it).
 
-    In the order of their tokens, so that neighbours share the longest beginnings; cut into packs of like size.
+    In the order of their tokens, so that neighbours share the longest beginnings; cut into packs of like size. A
+    budget that is a quarter larger is used where that saves a tenth: a beginning is computed once a pack.
 
     Args:
         share: what all texts of a pack begin with is computed once.
     """
     order = sorted(range(len(batch)), key=lambda row: (batch[row].tokens, row))
-    limits = [item.sharable if share else 0 for item in batch]
-    total = _computed(batch, order, limits)
-    target = total / max(1, math.ceil(total / token_budget))
+    beginnings = _beginnings(batch, order, share)
+    lengths = [batch[row].needed for row in order]
+    found, larger = (_evenly(lengths, beginnings, limit) for limit in (token_budget, token_budget * 5 // 4))
+    if sum(pack.computed for pack in larger) < 0.9 * sum(pack.computed for pack in found):
+        found = larger
+    return [MicroBatch(tuple(order[place] for place in pack.rows), pack.computed) for pack in found]
+
+
+def _evenly(lengths: Sequence[int], beginnings: Sequence[tuple[int, int]], limit: int) -> list[MicroBatch]:
+    """As few packs as the limit allows, and the largest of them as small as so few can be."""
+    found = _filled(lengths, beginnings, limit)
+    low, high = 0, limit
+    while high - low > limit // 32 + 1:
+        middle = (low + high) // 2
+        tried = _filled(lengths, beginnings, middle)
+        if len(tried) > len(found):
+            low = middle
+        else:
+            found, high = tried, middle
+    return found
+
+
+def _filled(lengths: Sequence[int], beginnings: Sequence[tuple[int, int]], limit: int) -> list[MicroBatch]:
+    """One pack after the other, each as full as the limit allows."""
     found: list[MicroBatch] = []
-    pack = _Pack()
-    for row in order:
-        grown = pack.with_row(row, batch, limits[row])
-        if pack.rows and (grown.computed > token_budget or (grown.computed + pack.computed) / 2 > target):
-            found.append(MicroBatch(pack.rows, pack.computed))
-            grown = _Pack().with_row(row, batch, limits[row])
-        pack = grown
-    return [*found, MicroBatch(pack.rows, pack.computed)]
+    start = total = shared = computed = 0
+    for place, (length, (own, common)) in enumerate(zip(lengths, beginnings, strict=True)):
+        both = min(shared, own, common)
+        grown = total + length - both * (place - start)
+        if place > start and grown > limit:
+            found.append(MicroBatch(tuple(range(start, place)), computed))
+            start, total = place, 0
+        total, shared = total + length, both if place > start else own
+        computed = total - shared * (place - start)
+    return [*found, MicroBatch(tuple(range(start, len(lengths))), computed)]
+
+
+def _beginnings(batch: Sequence[Encoded], order: Sequence[int], share: bool) -> list[tuple[int, int]]:
+    """Of every text how much others may share, and how much it has in common with the one before it in the order."""
+    if not share:
+        return [(0, 0)] * len(order)
+    texts = [batch[row] for row in order]
+    pairs = itertools.pairwise([texts[0], *texts])
+    return [
+        (item.sharable, _common(before.tokens, item.tokens, min(before.sharable, item.sharable)))
+        for before, item in pairs
+    ]
 
 
 def shared_beginning(batch: Sequence[Encoded]) -> int:
@@ -107,32 +144,6 @@ def shared_beginning(batch: Sequence[Encoded]) -> int:
     # In the order of their tokens, the first and the last differ earliest.
     first, last = min(item.tokens for item in batch), max(item.tokens for item in batch)
     return _common(first, last, shared)
-
-
-@dataclass(frozen=True)
-class _Pack:
-    """Texts in the order of their tokens, the first ``shared`` of which they have in common."""
-
-    rows: tuple[int, ...] = ()
-    shared: int = 0
-    total: int = 0
-
-    @property
-    def computed(self) -> int:
-        return self.total - self.shared * (len(self.rows) - 1)
-
-    def with_row(self, row: int, batch: Sequence[Encoded], limit: int) -> _Pack:
-        tokens = batch[row].tokens
-        shared = _common(batch[self.rows[-1]].tokens, tokens, min(self.shared, limit)) if self.rows else limit
-        return _Pack((*self.rows, row), shared, self.total + batch[row].needed)
-
-
-def _computed(batch: Sequence[Encoded], order: Sequence[int], limits: Sequence[int]) -> int:
-    """Tokens of all texts as one pack."""
-    pack = _Pack()
-    for row in order:
-        pack = pack.with_row(row, batch, limits[row])
-    return pack.computed
 
 
 def _common(one: Sequence[int], other: Sequence[int], limit: int) -> int:

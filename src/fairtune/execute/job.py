@@ -32,7 +32,7 @@ from fairtune.execute.items import (
     training_texts,
 )
 from fairtune.execute.leaks import find_leaks, leakage_of
-from fairtune.execute.phases import PhaseMeter
+from fairtune.execute.phases import PhaseMeter, release_memory
 from fairtune.execute.restore import open_base
 from fairtune.execute.results import score
 from fairtune.execute.resume import Attempt
@@ -124,6 +124,8 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
         tuned = world.whole(tuned, lambda: _attached(spec, prepared, course, meter))
         world.group.close()
         if world.group.rank:
+            del tuned, prepared
+            release_memory(meter.device)  # torch's launcher keeps this process until the last has ended
             return
         artifact = METHODS[spec.method.name].acting(spec.method.options).artifact
         if artifact:
@@ -217,7 +219,7 @@ def _train(
         happened.resumed = attempt.resumed
         parts, kept = (prepared.train, prepared.validation), attempt.checkpoints
         result = train(tuned, *parts, training, spec.seed, scratch, curve, kept, world)
-    happened.tokens = _token_counts(result, prepared.cut)
+    happened.tokens = _token_counts(result, prepared.cut, tuned.model.batching.packed)
     happened.throughput = Throughput(train_tokens_per_second=result.tokens / result.update_seconds)
     happened.selection = _selection(result, training, course.updates)
     happened.loss_scaling = _scaled(result.scaling, result.updates)
@@ -237,12 +239,13 @@ def _scaled(scaling: Scaling | None, updates: int) -> LossScaling | None:
     return LossScaling(skipped_updates=scaling.skipped, updates=updates, scale=scaling.scale)
 
 
-def _token_counts(result: TrainingResult, cut: Cut) -> TokenCounts:
+def _token_counts(result: TrainingResult, cut: Cut, packed: bool) -> TokenCounts:
     return TokenCounts(
         train=result.tokens,
         supervised=result.supervised,
         computed=result.computed,
         padding=result.padding,
+        packed=packed,
         cut_examples=cut.examples,
         cut_tokens=cut.tokens,
     )

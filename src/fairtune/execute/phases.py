@@ -70,16 +70,14 @@ def _added(earlier: PhaseCost | None, now: PhaseCost) -> PhaseCost:
 
 def _reset_peak(device: torch.device) -> str | None:
     """Starts a new peak; says why it cannot."""
-    gc.collect()
-    if device.type == "cuda":  # written with care, not run: no GPU was at hand
-        torch.cuda.empty_cache()
+    release_memory(device)
+    if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return None
     if device.type != "cpu":
         return f"torch counts no peak on {device.type}"
     if not sys.platform.startswith("linux"):
         return "peaks of a phase are only counted on Linux and CUDA"
-    _return_freed_memory()
     try:
         _CLEAR_REFS.write_text("5", encoding="ascii")  # resets VmHWM, see proc(5)
     except OSError as error:
@@ -87,8 +85,11 @@ def _reset_peak(device: torch.device) -> str | None:
     return None
 
 
-def _return_freed_memory() -> None:
-    """glibc keeps freed memory, which would count for the next phase."""
+def release_memory(device: torch.device) -> None:
+    """What is no longer used goes back: torch's allocator and glibc keep it, and it would count for the next phase."""
+    gc.collect()
+    if device.type == "cuda":  # written with care, not run: no GPU was at hand
+        torch.cuda.empty_cache()
     with contextlib.suppress(OSError, AttributeError):  # another C library has no malloc_trim, and needs none
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 

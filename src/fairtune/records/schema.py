@@ -72,6 +72,9 @@ class TokenCounts(Part):
         "None in records of before this was counted",
     )
     padding: int = Field(description="padding computed besides, within `computed`")
+    packed: bool | None = Field(
+        default=None, description="whether texts lay end to end in one row; false: padded, one a row (log.txt says why)"
+    )
     cut_examples: int = Field(default=0, description="training examples longer than max_length, cut there")
     cut_tokens: int = Field(default=0, description="tokens those examples lost")
 
