@@ -14,6 +14,7 @@ from fairtune.models import fetch, identify
 from fairtune.models.export.gguf import read_file, write_file
 from fairtune.models.likelihood import item_losses
 from fairtune.models.load import load_model, load_tokenizer, ready
+from fairtune.models.rows import Batching
 from fairtune.study import ModelRef, Training, load_task
 from fairtune.tasks import TASKS
 from fairtune.train.loop import train
@@ -96,3 +97,19 @@ def test_real_weights_come_back_from_a_gguf_file_with_tokenizer_and_answers(weig
     assert after.loss == pytest.approx(before.loss, abs={"f16": 0.01, "q8_0": 0.05}[kind])
     if kind == "f16":
         assert after.answers == before.answers
+
+
+def test_texts_in_one_row_train_as_padded_ones_do(weights, items, tmp_path):
+    """Twenty updates in fp32: in one row with a shared beginning and no logits, and a text a row with all of them."""
+    recipe = Training(updates=20, batch_size=2, learning_rate=2e-4)
+    losses = []
+    for way in (Batching(packed=True), Batching(packed=False, fused=False)):
+        model = load_model(weights, load_tokenizer(weights, False), "fp32", torch.device("cpu"), False, 64)
+        assert model.batching == Batching(packed=True)
+        tuned = tiny.attach(model, "lora", {"rank": 4})
+        model.batching = way
+        curve = []
+        train(tuned, items[0], items[0][:1], recipe, 0, tmp_path / "best", curve.append)
+        losses.append([update.loss for update in curve])
+    drift = [abs(one - other) / one for one, other in zip(*losses, strict=True)]
+    assert max(drift) < 1e-5

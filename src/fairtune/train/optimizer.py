@@ -31,10 +31,8 @@ class MasterAdamW:
         self.scaling = scaling or Scaling()
         self.parameters, factors = zip(*parameters, strict=True)
         self.masters = [_master(parameter) for parameter in self.parameters]
-        # Their gradients, kept from update to update: fresh memory would cost more than the sums.
-        self._room: dict[torch.Tensor, torch.Tensor] = {}
         self._hooks = [
-            parameter.register_post_accumulate_grad_hook(self._mover(master))  # type: ignore[no-untyped-call]
+            parameter.register_post_accumulate_grad_hook(_gradient_mover(master))  # type: ignore[no-untyped-call]
             for parameter, master in self._copied()
         ]
         groups = [
@@ -70,9 +68,6 @@ class MasterAdamW:
 
     def clear(self) -> None:
         """Forgets the gradients."""
-        for _, master in self._copied():
-            if master.grad is not None:
-                self._room[master] = master.grad
         self.adamw.zero_grad(set_to_none=True)
 
     def state(self) -> State:
@@ -115,21 +110,6 @@ class MasterAdamW:
             hook.remove()
         self.adamw.state.clear()
         self.masters.clear()
-        self._room.clear()
-
-    def _mover(self, master: torch.Tensor) -> Callable[[torch.Tensor], None]:
-        def move(parameter: torch.Tensor) -> None:
-            if parameter.grad is None:
-                return
-            if master.grad is not None:
-                master.grad += parameter.grad
-            elif master in self._room:
-                master.grad = self._room.pop(master).copy_(parameter.grad)
-            else:
-                master.grad = parameter.grad.float()
-            parameter.grad = None
-
-        return move
 
     def _copied(self) -> list[tuple[torch.nn.Parameter, torch.Tensor]]:
         pairs = zip(self.parameters, self.masters, strict=True)
@@ -169,3 +149,16 @@ def _place(name: str) -> tuple[str, int]:
 
 def _master(parameter: torch.nn.Parameter) -> torch.Tensor:
     return parameter if parameter.dtype == torch.float32 else parameter.detach().float()
+
+
+def _gradient_mover(master: torch.Tensor) -> Callable[[torch.Tensor], None]:
+    def move(parameter: torch.Tensor) -> None:
+        if parameter.grad is None:
+            return
+        if master.grad is None:
+            master.grad = parameter.grad.float()
+        else:
+            master.grad += parameter.grad
+        parameter.grad = None
+
+    return move
