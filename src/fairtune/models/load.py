@@ -39,6 +39,8 @@ class LanguageModel:
     """Positions that a method has put before every text."""
     batching: Batching = field(default_factory=Batching)
     """How texts are cut into micro-batches and laid out, where nothing speaks against it."""
+    padded_because: str | None = None
+    """Why texts have a row each, where they do."""
     drops: bool = False
     """Whether activations are dropped at random in training."""
 
@@ -58,6 +60,7 @@ class LanguageModel:
         """A method puts virtual tokens before every text; each text then has a row of its own."""
         self.virtual_tokens = tokens
         self.batching = replace(self.batching, packed=False)
+        self.padded_because = "virtual tokens stand before every text"
 
     def save(self, folder: Path) -> None:
         """The whole model and its tokenizer, as ``save_pretrained`` lays them out."""

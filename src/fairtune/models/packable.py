@@ -30,11 +30,11 @@ def prepare_batching(model: LanguageModel) -> None:
     room = positions(model.network.config)
     if room is not None and room < _BEGINNING + _OWN:
         model.batching = replace(model.batching, fused=False)
-        reason: str | None = f"a context of {room} tokens is too short to try it"
-    else:
-        model.batching = replace(model.batching, fused=_gives_logits_as_they_are(model))
-        reason = _pack(model) if model.device.type == "cpu" else "packed rows were not tried on this kind of device"
-    print(f"texts are padded, not packed: {reason}" if reason else "texts are packed: many a row, without padding")
+        model.padded_because = f"a context of {room} tokens is too short to try"
+        return
+    model.batching = replace(model.batching, fused=_gives_logits_as_they_are(model))
+    packable = model.device.type == "cpu"
+    model.padded_because = _pack(model) if packable else "packed rows were not tried on this kind of device"
 
 
 @torch.no_grad()

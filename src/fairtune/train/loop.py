@@ -99,7 +99,7 @@ def train(
         DivergedError: a loss or gradient was not finite; the message names the update.
     """
     torch.manual_seed(seed + world.group.rank)  # dropout: other draws for other examples
-    tuned.model.drops = drops(tuned.model)
+    tuned.model.drops = tuned.model.batching.packed and drops(tuned.model)
     world.wrap(tuned)
     loop = Loop(tuned, examples, validation, training, seed, scratch, report, checkpoints, world)
     try:
