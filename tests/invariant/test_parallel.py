@@ -2,11 +2,13 @@
 
 import contextlib
 import json
+import os
 import signal
 from pathlib import Path
 
 import pytest
 
+from fairtune.cache import cache_lock
 from fairtune.data import divide
 from fairtune.execute.nursery import Nursery
 from fairtune.study import Parallel, Training
@@ -177,11 +179,14 @@ def in_a_run(target, *arguments):
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """What the two processes found, and their folder. One start for everything."""
-    folder = tmp_path_factory.mktemp("ranks")
-    for kind in ("llama", "gemma3"):
-        tiny.save_model(folder / kind, kind)
-    in_a_run(launch, str(folder))
+    """What the two processes found, and their folder. One start for everything, whichever worker needs it first."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "ranks"
+    with cache_lock(folder):
+        if not (folder / "failed.json").exists():
+            for kind in ("llama", "gemma3"):
+                tiny.save_model(folder / kind, kind)
+            in_a_run(launch, str(folder))
     assert json.loads((folder / "failed.json").read_text()) is None
     return [json.loads((folder / f"found{rank}.json").read_text()) for rank in (0, 1)], folder
 

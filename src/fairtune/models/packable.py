@@ -91,7 +91,7 @@ def _difference(
         found = _logits(model, laid)
     except CannotPackError as error:
         return str(error)
-    except TypeError as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # other people's code, given what it may not know
         return f"the model takes no layout: {error}"
     finally:
         model.network.eval()

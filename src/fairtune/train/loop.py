@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -141,7 +142,7 @@ class Loop:
         self._keeps = training.keep == "best" and world.keeps
         self.done = 0
         self.total = training.total_updates(len(examples))
-        self._per_epoch = len(updates(len(examples), training.batch_size, seed, 0))
+        self._per_epoch = math.ceil(len(examples) / training.batch_size)
         self._order = functools.lru_cache(maxsize=1)(
             functools.partial(updates, len(examples), training.batch_size, seed)
         )
