@@ -140,7 +140,6 @@ class Loop:
         self.best = BestWeights(tuned, scratch)
         self.result = TrainingResult()
         self._keeps = training.keep == "best" and world.keeps
-        self.done = 0
         self.total = training.total_updates(len(examples))
         self._per_epoch = math.ceil(len(examples) / training.batch_size)
         self._order = functools.lru_cache(maxsize=1)(
@@ -167,6 +166,11 @@ class Loop:
         return self.result
 
     @property
+    def done(self) -> int:
+        """Updates so far."""
+        return self.result.updates
+
+    @property
     def finished(self) -> bool:
         """Whether all updates are done, or so many epochs brought nothing that the recipe says to stop."""
         patience = self.training.early_stopping
@@ -176,7 +180,7 @@ class Loop:
         """Everything that the updates to come depend on, as it is now: not copies."""
         counts = {name: getattr(self.result, name) for name in _COUNTS}
         return State.of(
-            loop=State(facts={"done": self.done, **counts}),
+            loop=State(facts=counts),
             optimizer=self.optimizer.state(),
             scaling=State(facts=self.optimizer.scaling.state_dict()),
             best=self.best.state(),
@@ -186,9 +190,7 @@ class Loop:
 
     def restore(self, state: State) -> None:
         """Stands where the training stood that had this state."""
-        counts = dict(state.part("loop").facts)
-        self.done = counts.pop("done")
-        self.result = TrainingResult(**counts)
+        self.result = TrainingResult(**state.part("loop").facts)
         self.optimizer.restore(state.part("optimizer"))
         self.optimizer.scaling.load_state_dict(state.part("scaling").facts)
         self.best.restore(state.part("best"))
@@ -218,7 +220,6 @@ class Loop:
             where = f"update {self.done + 1} of {self.total}, learning rate {rate:.3g}"
             raise DivergedError(f"{where}: {error}") from None
         self.result.add(outcome, time.perf_counter() - started)
-        self.done += 1
         self._report(
             UpdateReport(
                 self.done,
