@@ -13,6 +13,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import eager_mask, sdpa_mask
 
 from fairtune.models.packing import Packing, Tile
+from fairtune.models.precision import type_of_products
 
 # What attends to a packed row, by the name of what attends where there is none: in padded rows, in generation.
 PACKED = {"eager": "fairtune_packed_eager", "sdpa": "fairtune_packed_sdpa"}
@@ -51,10 +52,9 @@ def _attend(
         told = ", ".join(unknown) or "dropout, values of another width than queries, or several rows"
         raise CannotPackError(f"attention has {told}")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    kind = query.device.type
-    compute = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else query.dtype
+    compute = type_of_products(query.device, query.dtype)
     masks = packing.masks(sliding_window, query.shape[1] // key.shape[1], compute)
-    with torch.autocast(kind, enabled=False):
+    with torch.autocast(query.device.type, enabled=False):
         parts = (part[0].to(compute) for part in (query, key, value))
         out: torch.Tensor = _Packed.apply(*parts, packing.tiles, masks, scale)  # type: ignore[no-untyped-call]
     return out.transpose(0, 1).unsqueeze(0), None

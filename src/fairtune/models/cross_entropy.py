@@ -8,6 +8,8 @@ import torch
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
+from fairtune.models.precision import type_of_products
+
 # Rows of logits that exist at once. 64 rows of 49,152 in fp32 are 12 MB, which stays in a processor's cache.
 _ROWS = 64
 # Where the layer is trained, each part of its gradient is as large as the layer: fewer and larger ones.
@@ -25,12 +27,11 @@ def linear_cross_entropy(hidden: torch.Tensor, layer: torch.nn.Linear, answers: 
         hidden: ``(tokens, width)``.
         answers: ``(tokens,)``, the right token of each.
     """
-    kind = hidden.device.type
-    compute = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else layer.weight.dtype
+    compute = type_of_products(hidden.device, layer.weight.dtype)
     weight, bias = (None if part is None else part.to(compute) for part in (layer.weight, layer.bias))
     trained = torch.is_grad_enabled() and any(part.requires_grad for part in layer.parameters())
     way: Any = _TrainedLayer if trained else _FrozenLayer
-    with torch.autocast(kind, enabled=False):
+    with torch.autocast(hidden.device.type, enabled=False):
         losses: torch.Tensor = way.apply(hidden.to(compute), weight, bias, answers)
     return losses
 

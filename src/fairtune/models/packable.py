@@ -10,6 +10,7 @@ import torch
 
 from fairtune.data import Encoded
 from fairtune.models.attention import PACKED, CannotPackError
+from fairtune.models.precision import type_of_products
 from fairtune.models.rows import Laid, packed, padded
 from fairtune.models.shape import positions
 
@@ -154,6 +155,5 @@ def _changed(model: LanguageModel, text: Encoded) -> Encoded:
 def _tolerance(model: LanguageModel) -> float:
     """What two orders of the same sums may differ by, relative to the largest."""
     with model.computing():
-        kind = model.device.type
-        compute = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else model.network.dtype
+        compute = type_of_products(model.device, model.network.dtype)
     return 0.5 * math.sqrt(max(torch.finfo(compute).eps, torch.finfo(model.network.dtype).eps))

@@ -25,6 +25,12 @@ COMPUTE: dict[Precision, torch.dtype] = {
 """Of matrix products."""
 
 
+def type_of_products(device: torch.device, otherwise: torch.dtype) -> torch.dtype:
+    """The type that matrix products have now: autocast's where it is on."""
+    kind = device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else otherwise
+
+
 def compute_in(precision: Precision, device: torch.device) -> contextlib.AbstractContextManager[object]:
     """Matrix products in the precision of the run.
 
