@@ -16,7 +16,7 @@ side's result is computed by one code, fairtune's, on the base with the trained 
 Workloads: alpaca and semeval are LoRA (rank 16 on q_proj and v_proj) on SmolLM2-135M-Instruct in bf16, semeval with an
 instruction of about 500 tokens before every row; full trains all weights. Printed are medians over the rounds with
 (least–most), and medians of each round's ratios. `--try trl:per_device_train_batch_size=4` adds a side with other
-settings.
+settings; `--try fairtune:packed=false,fused=false,budget=512` one that lays texts out otherwise (models/rows.py).
 """
 
 from __future__ import annotations

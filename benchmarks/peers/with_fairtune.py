@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from measure import Meter, asked, fingerprint, tell, write_weights
 from fairtune.data import Encoded
 from fairtune.methods import METHODS, Course, Tuned
 from fairtune.models.load import load_model, load_tokenizer
+from fairtune.models.rows import Batching
 from fairtune.study import Training
 from fairtune.train.loop import train
 
@@ -48,10 +50,13 @@ def trained(tuned: Tuned) -> dict[str, torch.Tensor]:
 
 def main() -> None:
     request = asked()
-    workload = request.workload
-    training = recipe(workload, request.changes)
+    workload, layout = request.workload, {field.name for field in fields(Batching)}
+    training = recipe(workload, {name: value for name, value in request.changes.items() if name not in layout})
     rows, few = encoded(workload["rows"]), encoded(workload["validation"][:2])
     tuned = opened(workload, training.total_updates(len(rows)))
+    tuned.model.batching = replace(
+        tuned.model.batching, **{name: value for name, value in request.changes.items() if name in layout}
+    )
     start = fingerprint(trained(tuned))
     meter = Meter()
     with tempfile.TemporaryDirectory() as folder:
