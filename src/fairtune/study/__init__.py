@@ -14,17 +14,15 @@ from fairtune.study.spec import (
     ModelRef,
     Parallel,
     Precision,
-    Prompt,
     RunSpec,
-    Samples,
     Scratch,
     Study,
-    Task,
     TaskChoice,
     TeacherChoice,
     TeacherRef,
     Training,
 )
+from fairtune.study.task import Generation, Prompt, Samples, Task
 from fairtune.study.vocabulary import AugmentWords, MethodWords, Vocabulary
 
 __all__ = [
@@ -32,6 +30,7 @@ __all__ = [
     "AugmentWords",
     "Budget",
     "Checkpoint",
+    "Generation",
     "LoadedStudy",
     "MethodChoice",
     "MethodWords",

@@ -25,7 +25,7 @@ from fairtune.study.teacher import find_teacher
 from fairtune.study.vocabulary import TEACHER, Vocabulary
 
 # What a task says of how its items are read and answered; its data have a fingerprint of their own.
-_READING = {"prompt", "max_new_tokens", "window", "samples"}
+_READING = {"prompt", "max_new_tokens", "generation", "window", "samples"}
 
 IdentifyModel = Callable[[ModelRef, Path], ModelChoice]
 ResolveAugment = Callable[[AugmentChoice, Path], AugmentChoice]

@@ -8,6 +8,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from fairtune.units import parse_bytes, parse_seconds
 
+# A study and a task name folders and files, and must not lead out of them.
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
 
 class Strict(BaseModel):
     """A frozen model that refuses keys it does not know."""

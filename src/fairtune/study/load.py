@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 from fairtune.errors import Problem, SpecError, suggest
 from fairtune.study.grid import Candidate, parse_augments, parse_methods
 from fairtune.study.problems import problems_of
-from fairtune.study.spec import AugmentChoice, Study, Task, Training
+from fairtune.study.spec import AugmentChoice, Study, Training
+from fairtune.study.task import Task
 from fairtune.study.vocabulary import Vocabulary
 from fairtune.study.yaml_file import read_yaml
 

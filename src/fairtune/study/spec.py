@@ -12,13 +12,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from fairtune.study.checkpoint import Checkpoint, MaybeCheckpoint
-from fairtune.study.fields import Bytes, Count, Number, Seconds, Strict, no_bool
+from fairtune.study.fields import NAME, Bytes, Count, Seconds, Strict, no_bool
+from fairtune.study.task import Task
 
 Precision = Literal["fp32", "bf16", "bf16_mixed", "fp16_mixed"]
-# A study and a task name folders and files, and must not lead out of them.
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-
-
 # Asked for often enough that "did you mean" would be no answer.
 _NO_FP8 = (
     "fp8 is not written yet: no precision of this version computes in it. Only CUDA devices of compute capability 8.9 "
@@ -115,74 +112,6 @@ class TeacherRef(Strict):
         return self
 
 
-class Prompt(Strict):
-    """How a row becomes what the model is asked."""
-
-    system: str | None = Field(default=None, description="system message put before every example")
-    template: str | None = Field(
-        default=None, description="user message with {column} fields; the row's prompt if absent"
-    )
-
-
-class Samples(Strict):
-    """Text that a model writes by itself, to be looked at. No score is made of it."""
-
-    count: Annotated[int, BeforeValidator(no_bool), Field(ge=0)] = Field(default=3, description="0 for none")
-    tokens: Count = Field(default=300, description="length of each; may exceed the model's context")
-    temperature: Annotated[float, Field(gt=0)] = 0.8
-
-
-class Task(Strict):
-    """Data, prompt, split and metrics, under a name and a version."""
-
-    name: str = Field(pattern=_NAME)
-    version: Count = 1
-    train: str = Field(
-        min_length=1, description="file, folder or pattern, hub:OWNER/NAME, or a shipped source such as cldr:en-es"
-    )
-    validation: str | Number = Field(default=0.1, description="file, share of train (0–1) or number of rows")
-    test: str | Number = Field(default=0.2, description="file, share of train (0–1) or number of rows")
-    limit: Count | None = Field(
-        default=None, description="train on at most this many examples, chosen by the hash of their content"
-    )
-    format: Literal["jsonl", "json", "csv", "tsv", "parquet", "text"] | None = Field(
-        default=None, description="how files hold rows; recognised by suffix and first bytes if absent"
-    )
-    header: bool | None = Field(
-        default=None, description="whether the first line of a csv or tsv names its columns; recognised if absent"
-    )
-    shape: Literal["messages", "orca", "alpaca", "pairs", "prompt_completion", "labels", "text"] | None = Field(
-        default=None, description="how rows are read; recognised from the first row if absent"
-    )
-    columns: dict[str, str] = Field(
-        default={}, description="which of the data's columns is which of the shape's: {prompt: my_question}"
-    )
-    labels: Annotated[tuple[str, ...], Field(min_length=2)] | str | None = Field(
-        default=None,
-        description="label set in the order of answers, or a file with one a line; the training rows' own if absent",
-    )
-    group: str | None = Field(
-        default=None, description="column whose rows stay together when a part is taken from train"
-    )
-    on_bad_rows: Literal["stop", "skip"] = Field(
-        default="stop", description="rows that cannot be used: refuse the data, or leave them out and list them"
-    )
-    prompt: Prompt = Prompt()
-    metrics: Annotated[tuple[str, ...], Field(min_length=1)] = ("perplexity", "exact_match")
-    max_new_tokens: Count = Field(default=64, description="longest generated answer, in tokens")
-    window: Count = Field(
-        default=512, description="plain text is scored in pieces of this many tokens, or of the model's context if less"
-    )
-    samples: Samples = Field(default=Samples(), description="what a model writes after training on plain text")
-
-    @field_validator("validation", "test")
-    @classmethod
-    def _share_or_count(cls, value: str | float) -> str | float:
-        if isinstance(value, str) or 0 < value < 1 or (value >= 1 and float(value).is_integer()):
-            return value
-        raise ValueError(f"{value:g} is neither a file, a share between 0 and 1, nor a number of rows")
-
-
 class Training(Strict):
     """One recipe for every method; a method may override any of these."""
 
@@ -267,7 +196,7 @@ class Parallel(Strict):
 class Study(Strict):
     """One YAML file: models × methods × precisions × augmentations × seeds on one task, under a budget."""
 
-    name: str = Field(pattern=_NAME)
+    name: str = Field(pattern=NAME)
     task: str | Task = Field(description="a shipped task, a path to a task file, or the task's keys inline")
     models: Annotated[
         list[Annotated[ModelRef, BeforeValidator(_as_mapping("source"))]],
@@ -349,6 +278,7 @@ class TaskChoice(Strict):
     task: Task
     root: str = Field(description="folder that relative paths of the task start from")
     fingerprint: str
+    labels: tuple[str, ...] = Field(default=(), description="label set of its rows, in the order of answers")
 
 
 class MetricChoice(Strict):
