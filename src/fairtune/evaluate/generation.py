@@ -10,6 +10,7 @@ from transformers import GenerationConfig
 
 from fairtune.data import Encoded, MicroBatch, micro_batches
 from fairtune.models.load import LanguageModel
+from fairtune.study import Generation
 
 # Prompt tokens, padding included, that go through the model together. Fixed, not an option: what the score is
 # must not depend on what else is being done.
@@ -39,6 +40,25 @@ def generate(
         done: told how many answers there are so far.
         rows: most prompts to run together; changes the speed, not the answers.
     """
+    return write(model, [item.prompt for item in items], max_new_tokens, done=done, rows=rows)
+
+
+def write(
+    model: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    how: Generation = Generation(),
+    seeds: Sequence[int] | None = None,
+    done: Callable[[int], None] = lambda _: None,
+    rows: int = _ROWS,
+) -> list[Answer]:
+    """What the model writes after every prompt, in order.
+
+    Args:
+        how: greedy unless it says otherwise; an answer ends before the first of its ``stop`` texts.
+        seeds: one a prompt, for the draws of that prompt alone; needed where ``how`` draws.
+        done: told how many answers there are so far.
+    """
     model.network.eval()
     config = GenerationConfig(
         do_sample=False,
@@ -47,11 +67,11 @@ def generate(
         pad_token_id=model.stops[0],
     )
     answers: dict[int, Answer] = {}
-    for batch in _batches(model, [item.prompt_length for item in items], rows):
-        for row, new in zip(batch.rows, _continue(model, items, batch, config), strict=True):
+    for batch in _batches(model, [len(prompt) for prompt in prompts], rows):
+        for row, new in zip(batch.rows, _continue(model, prompts, batch, config), strict=True):
             answers[row] = _answer(model, new)
         done(len(answers))
-    return [answers[row] for row in range(len(items))]
+    return [answers[row] for row in range(len(prompts))]
 
 
 def _batches(model: LanguageModel, lengths: list[int], rows: int) -> list[MicroBatch]:
@@ -71,14 +91,14 @@ def _batches(model: LanguageModel, lengths: list[int], rows: int) -> list[MicroB
 
 @torch.no_grad()
 def _continue(
-    model: LanguageModel, items: Sequence[Encoded], batch: MicroBatch, config: GenerationConfig
+    model: LanguageModel, prompts: Sequence[Sequence[int]], batch: MicroBatch, config: GenerationConfig
 ) -> list[list[int]]:
     """New tokens of each row. Prompts are padded on the left, masked, so that answers begin together."""
-    length = max(items[row].prompt_length for row in batch.rows)
+    length = max(len(prompts[row]) for row in batch.rows)
     tokens = torch.full((len(batch.rows), length), model.stops[0])
     mask = torch.zeros_like(tokens)
     for position, row in enumerate(batch.rows):
-        prompt = items[row].prompt
+        prompt = prompts[row]
         tokens[position, length - len(prompt) :] = torch.tensor(prompt)
         mask[position, length - len(prompt) :] = 1
     with model.computing():
