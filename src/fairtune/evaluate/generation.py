@@ -16,6 +16,7 @@ from fairtune.study import Generation
 # must not depend on what else is being done.
 _PROMPT_BUDGET = 4096
 _ROWS = 64
+_GREEDY = Generation()
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def write(
     model: LanguageModel,
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
-    how: Generation = Generation(),
+    how: Generation = _GREEDY,
     seeds: Sequence[int] | None = None,
     done: Callable[[int], None] = lambda _: None,
     rows: int = _ROWS,
