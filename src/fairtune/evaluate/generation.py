@@ -21,11 +21,15 @@ _GREEDY = Generation()
 
 @dataclass(frozen=True)
 class Answer:
-    """A generated answer: text without special tokens, its length in tokens, whether it stopped by itself."""
+    """A generated answer: text without special tokens, its length in tokens, whether it stopped by itself.
+
+    ``raw``: the text with the white space at its ends.
+    """
 
     text: str
     tokens: int
     stopped: bool
+    raw: str = ""
 
 
 def generate(
@@ -112,5 +116,5 @@ def _continue(
 def _answer(model: LanguageModel, new: list[int]) -> Answer:
     end = next((index for index, token in enumerate(new) if token in model.stops), None)
     kept = new if end is None else new[:end]
-    text = model.tokenizer.decode(kept, skip_special_tokens=True).strip()
-    return Answer(text, len(kept), end is not None)
+    raw = model.tokenizer.decode(kept, skip_special_tokens=True)
+    return Answer(raw.strip(), len(kept), end is not None, raw)
