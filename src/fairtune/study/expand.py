@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fairtune.errors import Problem, SpecError, suggest
+from fairtune.study.benchmark import BenchmarkChoice
 from fairtune.study.grid import Candidate
 from fairtune.study.load import LoadedStudy
 from fairtune.study.spec import (
@@ -41,6 +42,7 @@ def expand(
     identify_model: IdentifyModel,
     task_fingerprint: str,
     resolve_augment: ResolveAugment = _as_it_is,
+    benchmarks: Sequence[BenchmarkChoice] = (),
 ) -> list[RunSpec]:
     """The RunSpecs of a study, in the order models × precisions × methods × augmentations × seeds.
 
@@ -51,6 +53,7 @@ def expand(
         identify_model: resolves a model to the fingerprint of its weights (models room).
         task_fingerprint: hash of the task's rows and their split (data room).
         resolve_augment: says what stands for the files and models that an augmentation uses (data and models rooms).
+        benchmarks: what every run is scored on besides its task, looked up (evaluate room).
     """
     models = _told_apart([identify_model(ref, loaded.root) for ref in loaded.study.models])
     _require_models(loaded, models)
@@ -71,7 +74,7 @@ def expand(
         teacher = None
         if vocabulary.methods[draft.method.name].has_teacher:
             teacher = find_teacher(draft, list(runs.values()), lambda ref: identify_model(ref, loaded.root))
-        run = draft.model_copy(update={"teacher": teacher})
+        run = draft.model_copy(update={"teacher": teacher, "benchmarks": tuple(benchmarks)})
         run = run.model_copy(update={"run_id": run_id(run)})
         runs.setdefault(run.run_id, run)
     return list(runs.values())
@@ -169,6 +172,7 @@ def _identity(spec: RunSpec) -> dict[str, Any]:
         "metrics": [[metric.name, metric.version] for metric in spec.metrics],
         "seed": spec.seed if spec.method.trains or spec.model.scratch else None,
         **_augment(spec.augment),
+        **({"benchmarks": [benchmark.identity for benchmark in spec.benchmarks]} if spec.benchmarks else {}),
     }
 
 

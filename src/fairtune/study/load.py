@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from fairtune.errors import Problem, SpecError, suggest
+from fairtune.study.benchmark import BenchmarkRef
 from fairtune.study.grid import Candidate, parse_augments, parse_methods
 from fairtune.study.problems import problems_of
 from fairtune.study.spec import AugmentChoice, Study, Training
@@ -32,6 +33,12 @@ class LoadedStudy:
     root: Path
     task_root: Path
     augments: tuple[AugmentChoice | None, ...] = (None,)
+
+    @property
+    def benchmarks(self) -> dict[str, BenchmarkRef]:
+        """The benchmarks that are asked for, by their place in the file."""
+        asked = enumerate(self.study.evaluate or ())
+        return {f"evaluate[{index}]": item for index, item in asked if isinstance(item, BenchmarkRef)}
 
 
 def load_study(path: Path, vocabulary: Vocabulary) -> LoadedStudy:

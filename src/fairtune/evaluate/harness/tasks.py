@@ -1,0 +1,324 @@
+"""Benchmarks opened: lm-eval's tasks with their data, the items that are scored, and what stands for all of it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fairtune.errors import DataError, SpecError
+from fairtune.evaluate.harness.index import nearest, task_manager
+from fairtune.evaluate.metrics.benchmark import OTHER, SUMS
+from fairtune.study import BenchmarkChoice, BenchmarkRef, BenchmarkScore, BenchmarkTask
+
+# lm-eval's own seeds of everything but the few-shot examples: some tasks draw while they read their data.
+_PYTHON_SEED, _NUMPY_SEED = 0, 1234
+_FILES = (".yaml", ".yml")
+# lm-eval itself gives 1 or 0 for these, where a task has no code of its own for its results.
+_SHARES = {"acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match"}
+# Of a task's settings, those that say where things lie; the requests stand for what lies there.
+_PLACES = ("dataset_path", "dataset_name", "dataset_kwargs", "custom_dataset", "metadata", "tag", "task_alias")
+
+
+@dataclass(frozen=True)
+class OpenBenchmark:
+    """A benchmark with its data.
+
+    Attributes:
+        choice: what it is, as a run's spec has it.
+        tasks: lm-eval's tasks, by name.
+        groups: lm-eval's groups, by name.
+        chosen: for each task the numbers of the items that are scored, in order; None for all.
+    """
+
+    choice: BenchmarkChoice
+    tasks: dict[str, Any]
+    groups: dict[str, Any]
+    chosen: dict[str, list[int]] | None
+    requests: int
+
+
+def open_benchmark(ref: BenchmarkRef, root: Path) -> OpenBenchmark:
+    """Finds a benchmark, reads its data and builds its requests as they are without a chat template.
+
+    Args:
+        root: the folder that the path of a task file starts from.
+
+    Raises:
+        SpecError: no such benchmark, or settings that it does not take.
+        DataError: its data cannot be had, or do not suit it.
+    """
+    with _lm_eval():
+        source, loaded = _loaded(ref, root)
+        tasks, groups = loaded["tasks"], loaded["groups"]
+        for task in tasks.values():
+            _require_text(ref, task)
+            _apply(ref, task)
+        _require_examples(ref, tasks)
+        chosen = None if ref.limit is None else {name: _sample(ref, task) for name, task in tasks.items()}
+        found = hashlib.sha256()
+        for name, task in tasks.items():
+            _build(ref, task, chosen and chosen[name])
+            found.update(_described(task).encode())
+    sizes = {name: len(chosen[name]) if chosen else len(task.eval_docs) for name, task in tasks.items()}
+    top = _top_group(loaded)
+    prefix = ref.name or (top.name if top else None)
+    choice = BenchmarkChoice(
+        name=_safe(prefix or ref.name or next(iter(tasks))),
+        source=source,
+        asked=ref,
+        tasks=tuple(
+            BenchmarkTask(name=name, version=str(task.VERSION), items=sizes[name]) for name, task in tasks.items()
+        ),
+        scores=tuple(_group_scores(top, prefix, tasks) if top else _task_scores(ref, tasks)),
+        fingerprint=found.hexdigest(),
+    )
+    _require_scores(choice)
+    return OpenBenchmark(choice, tasks, groups, chosen, sum(len(task.instances) for task in tasks.values()))
+
+
+def reopen(choice: BenchmarkChoice) -> OpenBenchmark:
+    """The benchmark that a run was planned with.
+
+    Raises:
+        DataError: its data, its text or lm-eval's version of it have changed.
+    """
+    opened = open_benchmark(choice.asked.model_copy(update={"benchmark": choice.source}), Path())
+    if opened.choice.fingerprint != choice.fingerprint:
+        raise DataError(
+            f"benchmark {choice.name}: its text or data changed since the run was planned; run the study again"
+        )
+    return OpenBenchmark(choice, opened.tasks, opened.groups, opened.chosen, opened.requests)
+
+
+@contextlib.contextmanager
+def _lm_eval() -> Iterator[None]:
+    """lm-eval with its seeds and without its remarks; everybody else's draws go on as if nothing had been drawn."""
+    import lm_eval.api.task as task_module
+
+    before, numpy_before = random.getstate(), np.random.get_state()  # noqa: NPY002 - tasks draw from it
+    logger = logging.getLogger("lm_eval")
+    level, bar = logger.level, task_module.tqdm
+    random.seed(_PYTHON_SEED)
+    np.random.seed(_NUMPY_SEED)  # noqa: NPY002
+    logger.setLevel(logging.ERROR)
+    task_module.tqdm = lambda items, **_: items
+    try:
+        yield
+    finally:
+        task_module.tqdm = bar
+        logger.setLevel(level)
+        random.setstate(before)
+        np.random.set_state(numpy_before)  # noqa: NPY002
+
+
+seeded = _lm_eval
+"""What must surround any call of lm-eval."""
+
+
+def _loaded(ref: BenchmarkRef, root: Path) -> tuple[str, Any]:
+    """The name or file, and what lm-eval makes of it."""
+    manager = task_manager()
+    source = ref.benchmark
+    if source not in manager.task_index:
+        source = str(_file(ref, root, manager.task_index))
+    try:
+        return source, manager.load([source])
+    except Exception as error:
+        raise DataError(_unloadable(ref, error)) from error
+
+
+def _file(ref: BenchmarkRef, root: Path, names: Any) -> Path:
+    path = (root / Path(ref.benchmark).expanduser()).resolve()
+    if path.suffix in _FILES and path.is_file():
+        return path
+    if path.suffix in _FILES:
+        raise SpecError(f"no file {path}")
+    near = nearest(ref.benchmark, names)
+    hint = f"did you mean {', '.join(repr(name) for name in near)}? " if near else ""
+    raise SpecError(
+        f"unknown benchmark '{ref.benchmark}'; {hint}Allowed: the {len(names):,} names of lm-eval (`lm_eval ls tasks`), "
+        "or the path of a task file (.yaml)"
+    )
+
+
+def _unloadable(ref: BenchmarkRef, error: Exception) -> str:
+    """One sentence of what went wrong when data were read."""
+    if isinstance(error, ConnectionError) or "Hub" in str(error) or "offline" in str(error).lower():
+        return (
+            f"benchmark {ref.benchmark}: its data set cannot be had: {_one_line(error)}. Data that were read once are "
+            "kept by the datasets library; a task file with data files of your own works without a network "
+            "(docs/benchmarks.md)"
+        )
+    return f"benchmark {ref.benchmark}: cannot be read: {_one_line(error)}"
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"no column or key {error}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _require_text(ref: BenchmarkRef, task: Any) -> None:
+    if getattr(task, "UNSAFE_CODE", False):
+        raise SpecError(f"{ref.benchmark}: {task.task_name} runs code that the model writes, which lm-eval does unguarded")
+    if getattr(task, "MULTIMODAL", False):
+        raise SpecError(f"{ref.benchmark}: {task.task_name} asks about images or sounds; models here read text")
+
+
+def _apply(ref: BenchmarkRef, task: Any) -> None:
+    """The settings of the study put over those of the task, as lm-eval does it."""
+    fixed = task.get_config("num_fewshot")
+    if ref.num_fewshot is not None and fixed != 0:
+        task.set_config("num_fewshot", ref.num_fewshot)
+    elif ref.num_fewshot and fixed == 0:
+        raise SpecError(f"num_fewshot: {task.task_name} fixes it at 0; leave it out")
+    elif fixed is None:
+        task.set_config("num_fewshot", 0)
+    changes = _generation(ref)
+    if changes and task.get_config("output_type") == "generate_until":
+        task.set_config("generation_kwargs", changes, update=True)
+    elif changes:
+        raise SpecError(f"generation: {task.task_name} compares likelihoods, and nothing is written; leave it out")
+    task.set_fewshot_seed(seed=ref.fewshot_seed)
+
+
+def _generation(ref: BenchmarkRef) -> dict[str, Any]:
+    """The study's words in lm-eval's."""
+    asked = ref.generation.model_dump(exclude_none=True)
+    changes: dict[str, Any] = {}
+    if "max_new_tokens" in asked:
+        changes["max_gen_toks"] = asked.pop("max_new_tokens")
+    if "stop" in asked:
+        changes["until"] = list(asked.pop("stop"))
+    if "temperature" in asked:
+        changes["do_sample"] = asked["temperature"] > 0
+    return {**changes, **asked}
+
+
+def _require_examples(ref: BenchmarkRef, tasks: dict[str, Any]) -> None:
+    empty = [name for name, task in tasks.items() if not len(task.eval_docs)]
+    if not tasks or empty:
+        raise DataError(f"benchmark {ref.benchmark}: {', '.join(empty) or 'it'} has no items")
+
+
+def _sample(ref: BenchmarkRef, task: Any) -> list[int]:
+    """The items with the lowest hashes of content; the first where that is asked for. In the order of the data."""
+    count = min(ref.limit or 0, len(task.eval_docs))
+    if ref.sample == "first":
+        return list(range(count))
+    hashes = [(hashlib.sha256(_json(doc).encode()).digest(), row) for row, doc in enumerate(task.eval_docs)]
+    return sorted(row for _, row in sorted(hashes)[:count])
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+
+
+def _build(ref: BenchmarkRef, task: Any, chosen: list[int] | None) -> None:
+    """The requests of the chosen items.
+
+    Raises:
+        DataError: a column is missing, a choice is empty.
+    """
+    try:
+        task.build_all_requests(samples=chosen)
+    except Exception as error:
+        raise DataError(
+            f"benchmark {ref.benchmark}: {task.task_name}: its items do not suit it: {_one_line(error)}"
+        ) from error
+    for request in task.instances:
+        if request.request_type == "loglikelihood" and not str(request.args[1]).strip():
+            raise DataError(f"benchmark {ref.benchmark}: {task.task_name}, item {request.doc_id}: an answer is empty")
+    asked = {request.doc_id for request in task.instances}
+    if len(asked) < (len(chosen) if chosen is not None else len(task.eval_docs)):
+        raise DataError(f"benchmark {ref.benchmark}: {task.task_name}: some items have no answers to choose from")
+
+
+def _described(task: Any) -> str:
+    """Everything that a result follows from, the model aside: requests, right answers, settings, filters, metrics."""
+    settings = {key: value for key, value in task.dump_config().items() if key not in _PLACES}
+    targets = {request.doc_id: _json(task.doc_to_target(request.doc)) for request in task.instances}
+    asked = [[request.request_type, request.args] for request in task.instances]
+    return _json([task.task_name, task.VERSION, settings, asked, list(targets.values())])
+
+
+def _top_group(loaded: Any) -> Any:
+    """The group that was asked for, if it has numbers of its own."""
+    inner = {name for children in loaded["group_map"].values() for name in children}
+    top = [group for name, group in loaded["groups"].items() if name not in inner and group.has_aggregation]
+    return top[0] if top else None
+
+
+def _filters(task: Any) -> list[str]:
+    return [str(each.name) for each in task._filters]
+
+
+def _aggregation(task: Any, metric: str) -> str:
+    """lm-eval's name of it, where it is a function of sums over items."""
+    from lm_eval.api.registry import AGGREGATION_REGISTRY
+
+    function = task.aggregation()[metric]
+    names = [name for name, known in AGGREGATION_REGISTRY.items() if known is function]
+    return names[0] if names and names[0] in SUMS else OTHER
+
+
+def _is_share(task: Any, metric: str) -> bool:
+    return metric in _SHARES and task.get_config("process_results") is None and _aggregation(task, metric) == "mean"
+
+
+def _task_scores(ref: BenchmarkRef, tasks: dict[str, Any]) -> Iterator[BenchmarkScore]:
+    """Every metric of every task under every filter."""
+    for name, task in tasks.items():
+        prefix = ref.name if ref.name and len(tasks) == 1 else f"{ref.name}.{name}" if ref.name else name
+        for metric in task.aggregation():
+            for chosen in _filters(task):
+                yield BenchmarkScore(
+                    name=_score_name(prefix, metric, chosen),
+                    metric=metric,
+                    filter=chosen,
+                    aggregation=_aggregation(task, metric),
+                    higher_is_better=bool(task.higher_is_better().get(metric, True)),
+                    proportion=_is_share(task, metric),
+                )
+
+
+def _group_scores(group: Any, prefix: str, tasks: dict[str, Any]) -> Iterator[BenchmarkScore]:
+    """What the group says is made of all its tasks together."""
+    for each in group.aggregate_metric_list:
+        having = [task for task in tasks.values() if each.metric in task.aggregation()]
+        filters = each.filter_list or sorted({name for task in having for name in _filters(task)})
+        means = bool(having) and all(_aggregation(task, each.metric) == "mean" for task in having)
+        for chosen in filters:
+            yield BenchmarkScore(
+                name=_score_name(prefix, each.metric, chosen),
+                metric=each.metric,
+                filter=chosen,
+                aggregation="mean" if means else OTHER,
+                higher_is_better=all(task.higher_is_better().get(each.metric, True) for task in having),
+                proportion=means and each.weight_by_size and all(_is_share(task, each.metric) for task in having),
+                group=True,
+                by_size=bool(each.weight_by_size),
+            )
+
+
+def _score_name(prefix: str, metric: str, chosen: str) -> str:
+    return ".".join(_safe(part) for part in (prefix, metric, *([] if chosen == "none" else [chosen])))
+
+
+def _safe(name: str) -> str:
+    """Fit to be the name of a file."""
+    return "".join(sign if sign.isalnum() or sign in "._-@+" else "_" for sign in name)
+
+
+def _require_scores(choice: BenchmarkChoice) -> None:
+    if not choice.scores:
+        raise SpecError(f"{choice.source}: has no metric")

@@ -1,0 +1,110 @@
+"""The numbers of benchmarks: what lm-eval's aggregations are as functions of sums over items.
+
+A test holds them equal to lm-eval's own. No lm-eval is needed to make them again from what is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from fairtune.evaluate.metrics.protocol import Floats, Outcome
+from fairtune.study import BenchmarkScore
+
+OTHER = "other"
+"""An aggregation that is no function of sums over items: it has a value, and nothing else."""
+
+
+def _ratio(sums: Floats) -> Floats:
+    value: Floats = sums[..., 0] / sums[..., 1]
+    return value
+
+
+def _perplexity(sums: Floats) -> Floats:
+    value: Floats = np.exp(-_ratio(sums))
+    return value
+
+
+def _bits(sums: Floats) -> Floats:
+    value: Floats = -_ratio(sums) / np.log(2.0)
+    return value
+
+
+# Of lm-eval's aggregations, those that are functions of a summed value and a summed weight.
+SUMS: Mapping[str, Callable[[Floats], Floats]] = {
+    "mean": _ratio,
+    "nanmean": _ratio,
+    "perplexity": _perplexity,
+    "weighted_perplexity": _perplexity,
+    "bits_per_byte": _bits,
+}
+_UNITS = {"perplexity": "per answer", "weighted_perplexity": "per word or byte", "bits_per_byte": "bits per byte"}
+
+
+@dataclass(frozen=True)
+class BenchmarkMetric:
+    """A number of a benchmark as a :class:`~fairtune.evaluate.metrics.protocol.Metric`, made of a run's spec alone."""
+
+    score: BenchmarkScore
+    version: int = 1
+    needs: Literal["benchmark"] = "benchmark"
+
+    @property
+    def name(self) -> str:
+        """``benchmark.metric``, with the filter if there is one."""
+        return self.score.name
+
+    @property
+    def unit(self) -> str:
+        """As far as it is known."""
+        if self.score.proportion:
+            return "share of items"
+        return _UNITS.get(self.score.aggregation, f"lm-eval's {self.score.metric}")
+
+    @property
+    def higher_is_better(self) -> bool:
+        """As the task says."""
+        return self.score.higher_is_better
+
+    @property
+    def proportion(self) -> bool:
+        """Whether every item counts 1 or 0."""
+        return self.score.proportion
+
+    @property
+    def statistics(self) -> tuple[str, ...]:
+        """None where the aggregation is no function of sums."""
+        return () if self.score.aggregation == OTHER else ("value", "weight")
+
+    @property
+    def description(self) -> str:
+        """For people."""
+        return f"{self.score.metric} of lm-eval's {self.score.name.partition('.')[0]}"
+
+    def item(self, outcome: Outcome) -> tuple[float, ...]:
+        """Not for outcomes of a task: a benchmark brings its own items."""
+        raise ValueError(f"{self.name} is a number of a benchmark, not of the task's item {outcome.id}")
+
+    def numbers(self, value: Any) -> tuple[float, ...]:
+        """What lm-eval has for an item, as a value and its weight.
+
+        Raises:
+            TypeError, ValueError: it is neither a number nor, where weights belong to it, a pair of numbers.
+        """
+        if self.score.aggregation == OTHER:
+            return ()
+        value, weight = value if isinstance(value, (tuple, list)) else (value, 1.0)
+        if self.score.aggregation == "nanmean" and np.isnan(value):
+            return 0.0, 0.0
+        return float(value), float(weight)
+
+    def aggregate(self, sums: Floats) -> Floats:
+        """``(..., 2)`` sums to ``(...)`` values."""
+        return SUMS[self.score.aggregation](sums)
+
+    def signature(self) -> str | None:
+        """None: the run's record says which version of lm-eval and of the task."""
+        return None
