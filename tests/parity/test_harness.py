@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import string
 
@@ -132,7 +133,7 @@ def test_texts_in_pieces_have_the_tokens_of_whole_texts():
         texts = [messy(random.Random(seed), 80) for seed in range(150)] + ["a<s>b\n<s>", "", "\n"]
         by_words += [name] if encoder.by_words else []
         assert encoder.encode(texts, [None] * len(texts)) == [tuple(tokenizer.encode(each)) for each in texts], name
-        for first, second in zip(texts, texts[1:], strict=False):
+        for first, second in itertools.pairwise(texts):
             if encoder.splits_before(first, second := f" {second.lstrip()}"):
                 apart = [*tokenizer.encode(first), *tokenizer.encode(second, add_special_tokens=False)]
                 assert apart == tokenizer.encode(first + second), (name, first, second)

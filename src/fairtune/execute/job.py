@@ -19,9 +19,10 @@ from fairtune.data import (
     require_context,
 )
 from fairtune.evaluate.generation import Answer, generate
-from fairtune.evaluate.metrics import METRICS, Outcome
+from fairtune.evaluate.metrics import Outcome, metrics_of
 from fairtune.evaluate.sampling import sample
 from fairtune.execute.augment import grow
+from fairtune.execute.benchmarks import BenchmarkRunner, Scored, weights_key, write_benchmarks
 from fairtune.execute.curve import curve_writer
 from fairtune.execute.items import (
     cut_windows,
@@ -33,7 +34,7 @@ from fairtune.execute.items import (
 )
 from fairtune.execute.leaks import find_leaks, leakage_of
 from fairtune.execute.phases import PhaseMeter, release_memory
-from fairtune.execute.restore import open_base
+from fairtune.execute.restore import open_base, saved_by
 from fairtune.execute.results import score
 from fairtune.execute.resume import Attempt
 from fairtune.execute.teacher import prepare_lessons
@@ -47,6 +48,7 @@ from fairtune.models.quantize import parameter_count, weight_bytes
 from fairtune.records import (
     Augmentation,
     BadRows,
+    BenchmarkNote,
     DataFinding,
     EarlyStop,
     Leakage,
@@ -81,6 +83,7 @@ class Happened:
     augmentation: Augmentation | None = None
     bad_rows: BadRows | None = None
     data_findings: tuple[DataFinding, ...] = ()
+    benchmarks: tuple[BenchmarkNote, ...] = ()
     selection: Selection | None = None
     loss_scaling: LossScaling | None = None
     resumed: tuple[Resumption, ...] = ()
@@ -136,7 +139,9 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
         outcomes = _outcomes(spec, tuned.model, prepared, meter, happened)
         if splits.plain_text:
             _sample(spec, folder, tuned.model, prepared, meter)
-    happened.metrics = score(spec, outcomes, folder)
+        scored = _benchmarks(spec, folder, tuned.model, meter)
+    numbers, happened.benchmarks = write_benchmarks(spec, scored, folder)
+    happened.metrics = {**score(spec, outcomes, folder), **numbers}
 
 
 def _world(spec: RunSpec, meter: PhaseMeter) -> World:
@@ -273,6 +278,22 @@ def _outcomes(
     return outcomes
 
 
+def _benchmarks(spec: RunSpec, folder: RunFolder, model: LanguageModel, meter: PhaseMeter) -> list[Scored]:
+    """Every benchmark of the study; what the same weights answered before is in the cache."""
+    if not spec.benchmarks:
+        return []
+    runner = BenchmarkRunner(spec.benchmarks)
+    with meter.phase("evaluate", runner.requests) as progress:
+        found = runner.run(model, weights_key(spec, saved_by(spec, folder)), progress.advance)
+    for note in (scored.note() for scored in found):
+        print(
+            f"benchmark {note.name}: {note.items} items, {note.requests} requests"
+            f"{', from the cache' if note.cached else ''}; {note.cut_requests} were longer than the model reads and "
+            f"lost {note.cut_tokens} tokens of their beginning"
+        )
+    return found
+
+
 def _sample(spec: RunSpec, folder: RunFolder, model: LanguageModel, prepared: Prepared, meter: PhaseMeter) -> None:
     """Lets the model go on from the first tokens of the test text, the same for every run of the model."""
     asked = spec.task.task.samples
@@ -297,7 +318,7 @@ def _note_speed(answers: list[Answer], seconds: float, happened: Happened) -> No
 
 
 def _needs(spec: RunSpec, what: str) -> bool:
-    return any(METRICS[metric.name].needs == what for metric in spec.metrics)
+    return any(metric.needs == what for metric in metrics_of(spec).values())
 
 
 def _count(network: torch.nn.Module) -> Parameters:

@@ -27,6 +27,15 @@ class ErrorInfo(Part):
     message: str = Field(description="one sentence for people; the traceback is in log.txt")
 
 
+class LabelScores(Part):
+    """How one label was predicted; a share without anything to be a share of is 0, as scikit-learn has it."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int = Field(description="items that have the label")
+
+
 class MetricValue(Part):
     """A score with its 95 % interval."""
 
@@ -35,11 +44,12 @@ class MetricValue(Part):
     high: float | None = Field(description="upper end of the 95 % interval")
     n: int = Field(description="items scored")
     unit: str
-    higher_is_better: bool
+    higher_is_better: bool | None = Field(description="None where neither way is better by itself")
     version: int = Field(description="of the metric's meaning")
     interval: str = Field(description="how the interval was made")
     signature: str | None = Field(default=None, description="the library's own description of the metric")
     reason: str | None = Field(default=None, description="why a number is missing")
+    per_label: dict[str, LabelScores] | None = Field(default=None, description="of metrics of labels, for one run")
 
 
 class PhaseCost(Part):
@@ -171,6 +181,19 @@ class DataFinding(Part):
     text: str = Field(description="what is wrong and what to do")
 
 
+class BenchmarkNote(Part):
+    """What is to be known of a benchmark besides its numbers."""
+
+    name: str
+    items: int = Field(description="that were scored")
+    requests: int = Field(description="that the model was asked: an answer to choose from is one")
+    cut_requests: int = Field(
+        default=0, description="whose context was longer than the model reads, and lost its beginning"
+    )
+    cut_tokens: int = Field(default=0, description="tokens that those lost")
+    cached: bool = Field(default=False, description="whether the same weights had answered the same requests before")
+
+
 class EarlyStop(Part):
     """Where training ended before its planned end, since the validation loss had ceased to fall."""
 
@@ -256,6 +279,7 @@ class RunRecord(BaseModel):
     augmentation: Augmentation | None = Field(default=None, description="None where nothing was added to the examples")
     bad_rows: BadRows | None = Field(default=None, description="None where every row was used")
     data_findings: tuple[DataFinding, ...] = ()
+    benchmarks: tuple[BenchmarkNote, ...] = ()
     selection: Selection | None = None
     loss_scaling: LossScaling | None = Field(default=None, description="None where losses were not scaled")
     resumed: tuple[Resumption, ...] = Field(default=(), description="empty where one attempt did all")

@@ -30,7 +30,8 @@ class BenchmarkRef(Strict):
     name: str | None = Field(default=None, pattern=NAME, description="what tables call it; its task's name if absent")
     limit: Count | None = Field(default=None, description="items of each task; all if absent")
     sample: Literal["hash", "first"] = Field(
-        default="hash", description="which: those whose content has the lowest hashes, or the first, as lm-eval's --limit"
+        default="hash",
+        description="those whose content has the lowest hashes, or the first, as lm-eval's --limit",
     )
     num_fewshot: Annotated[int, BeforeValidator(no_bool), Field(ge=0)] | None = Field(
         default=None, description="examples before each question; the task's own if absent"
@@ -59,7 +60,7 @@ class BenchmarkScore(Strict):
     aggregation: str = Field(description="how items become the number; 'other' where it is no function of sums")
     higher_is_better: bool
     proportion: bool = Field(default=False, description="whether it is a share of items")
-    group: bool = Field(default=False, description="over the items of all tasks of the benchmark")
+    task: str | None = Field(default=None, description="lm-eval's task; None for all tasks of the benchmark together")
     by_size: bool = Field(default=True, description="of a group: every item counts the same, not every task")
 
 
@@ -77,5 +78,3 @@ class BenchmarkChoice(Strict):
     def identity(self) -> list[Any]:
         """What of it decides a run's results, and under which names they stand."""
         return [self.fingerprint, self.asked.chat_template, [score.name for score in self.scores]]
-
-

@@ -287,6 +287,7 @@ class MetricChoice(Strict):
 
     name: str
     version: int
+    of_labels: bool = Field(default=False, description="whether its numbers are those of the task's label set")
 
 
 class RunSpec(Strict):
@@ -314,7 +315,7 @@ class RunSpec(Strict):
     def scores(self) -> tuple[str, ...]:
         """Names of everything that it is scored by: metrics of its task, then numbers of benchmarks."""
         found = [metric.name for metric in self.metrics]
-        return tuple([*found, *(score.name for benchmark in self.benchmarks for score in benchmark.scores)])
+        return (*found, *(score.name for benchmark in self.benchmarks for score in benchmark.scores))
 
     @property
     def ranks(self) -> int:

@@ -13,11 +13,14 @@ from fairtune.cache import recall, remember
 _KIND = "lm-eval-tasks"
 
 
-def task_manager() -> Any:
-    """lm-eval's TaskManager, with all of its own names."""
+def task_manager(names: bool = True) -> Any:
+    """lm-eval's TaskManager, with all of its own names or none."""
     import lm_eval
     from lm_eval.tasks import TaskManager
     from lm_eval.tasks._index import Entry, Kind
+
+    if not names:
+        return TaskManager(include_defaults=False)
 
     folder = Path(lm_eval.__file__).parent / "tasks"
     key = f"{lm_eval.__version__} {folder}"

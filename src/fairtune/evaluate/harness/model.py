@@ -202,8 +202,7 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]
             groups.setdefault(repr(sorted(request.args[1].items())), []).append(row)
         found: dict[int, str] = {}
         for rows in groups.values():
-            before = len(found)
-            texts = self._write([requests[row] for row in rows], lambda done, before=before: self._done(before + done))
+            texts = self._write([requests[row] for row in rows], _shifted(self._done, len(found)))
             found.update(zip(rows, texts, strict=True))
         for row, request in enumerate(requests):
             self.cache_hook.add_partial("generate_until", request.args, found[row])
@@ -237,7 +236,7 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]
         if length >= self.max_length:
             raise SpecError(
                 f"benchmark {request.task_name}: answers may have {length} tokens, and the model reads "
-                f"{self.max_length}: nothing is left for the question; write generation: {{max_new_tokens: …}} beside it"
+                f"{self.max_length}: nothing is left for the question; write a smaller generation.max_new_tokens"
             )
         end = self.tokenizer.decode(self.eot_token_id, skip_special_tokens=False)
         stop = tuple(text for text in handle_stop_sequences(given["until"], end) if text)
@@ -257,6 +256,10 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]
                 turns, tokenize=False, add_generation_prompt=prompt, continue_final_message=not prompt
             )
         )
+
+
+def _shifted(done: Done, behind: int) -> Done:
+    return lambda more: done(behind + more)
 
 
 def _moved(context: str, continuation: str) -> tuple[str, str]:

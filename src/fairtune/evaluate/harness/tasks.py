@@ -7,12 +7,14 @@ import hashlib
 import json
 import logging
 import random
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from fairtune.errors import DataError, SpecError
 from fairtune.evaluate.harness.index import nearest, task_manager
@@ -66,19 +68,19 @@ def open_benchmark(ref: BenchmarkRef, root: Path) -> OpenBenchmark:
         chosen = None if ref.limit is None else {name: _sample(ref, task) for name, task in tasks.items()}
         found = hashlib.sha256()
         for name, task in tasks.items():
-            _build(ref, task, chosen and chosen[name])
+            _build(ref, task, chosen[name] if chosen else None)
             found.update(_described(task).encode())
     sizes = {name: len(chosen[name]) if chosen else len(task.eval_docs) for name, task in tasks.items()}
     top = _top_group(loaded)
-    prefix = ref.name or (top.name if top else None)
+    name = ref.name or (str(top.name) if top else next(iter(tasks)))
     choice = BenchmarkChoice(
-        name=_safe(prefix or ref.name or next(iter(tasks))),
+        name=_safe(name),
         source=source,
         asked=ref,
         tasks=tuple(
-            BenchmarkTask(name=name, version=str(task.VERSION), items=sizes[name]) for name, task in tasks.items()
+            BenchmarkTask(name=each, version=str(task.VERSION), items=sizes[each]) for each, task in tasks.items()
         ),
-        scores=tuple(_group_scores(top, prefix, tasks) if top else _task_scores(ref, tasks)),
+        scores=tuple(_group_scores(top, name, tasks) if top else _task_scores(ref, tasks)),
         fingerprint=found.hexdigest(),
     )
     _require_scores(choice)
@@ -102,22 +104,27 @@ def reopen(choice: BenchmarkChoice) -> OpenBenchmark:
 @contextlib.contextmanager
 def _lm_eval() -> Iterator[None]:
     """lm-eval with its seeds and without its remarks; everybody else's draws go on as if nothing had been drawn."""
+    import datasets
     import lm_eval.api.task as task_module
 
-    before, numpy_before = random.getstate(), np.random.get_state()  # noqa: NPY002 - tasks draw from it
+    bars = datasets.is_progress_bar_enabled()
+    datasets.disable_progress_bars()
+    before, numpy_before = random.getstate(), np.random.get_state()
     logger = logging.getLogger("lm_eval")
     level, bar = logger.level, task_module.tqdm
     random.seed(_PYTHON_SEED)
-    np.random.seed(_NUMPY_SEED)  # noqa: NPY002
+    np.random.seed(_NUMPY_SEED)
     logger.setLevel(logging.ERROR)
     task_module.tqdm = lambda items, **_: items
     try:
         yield
     finally:
         task_module.tqdm = bar
+        if bars:
+            datasets.enable_progress_bars()
         logger.setLevel(level)
         random.setstate(before)
-        np.random.set_state(numpy_before)  # noqa: NPY002
+        np.random.set_state(numpy_before)
 
 
 seeded = _lm_eval
@@ -126,27 +133,38 @@ seeded = _lm_eval
 
 def _loaded(ref: BenchmarkRef, root: Path) -> tuple[str, Any]:
     """The name or file, and what lm-eval makes of it."""
-    manager = task_manager()
-    source = ref.benchmark
-    if source not in manager.task_index:
-        source = str(_file(ref, root, manager.task_index))
+    path = (root / Path(ref.benchmark).expanduser()).resolve()
+    source = str(path) if path.suffix in _FILES else ref.benchmark
+    if path.suffix in _FILES and not path.is_file():
+        raise SpecError(f"no file {path}")
+    try:
+        manager = task_manager(names=path.suffix not in _FILES or _is_group(path))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise SpecError(f"{path}: {_one_line(error)}") from error
+    if source not in manager.task_index and path.suffix not in _FILES:
+        raise SpecError(_unknown(ref, manager.task_index))
     try:
         return source, manager.load([source])
     except Exception as error:
         raise DataError(_unloadable(ref, error)) from error
 
 
-def _file(ref: BenchmarkRef, root: Path, names: Any) -> Path:
-    path = (root / Path(ref.benchmark).expanduser()).resolve()
-    if path.suffix in _FILES and path.is_file():
-        return path
-    if path.suffix in _FILES:
-        raise SpecError(f"no file {path}")
+def _is_group(path: Path) -> bool:
+    """Whether a file makes a group of tasks, which it may call by lm-eval's names."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    found = load_yaml(path, resolve_func=False)
+    if not isinstance(found.get("task") or found.get("group"), str):
+        raise SpecError(f"{path}: names neither a `task` nor a `group`; it is to be a task file of lm-eval")
+    return "group" in found
+
+
+def _unknown(ref: BenchmarkRef, names: Any) -> str:
     near = nearest(ref.benchmark, names)
     hint = f"did you mean {', '.join(repr(name) for name in near)}? " if near else ""
-    raise SpecError(
-        f"unknown benchmark '{ref.benchmark}'; {hint}Allowed: the {len(names):,} names of lm-eval (`lm_eval ls tasks`), "
-        "or the path of a task file (.yaml)"
+    return (
+        f"unknown benchmark '{ref.benchmark}'; {hint}Allowed: the {len(names):,} names of lm-eval "
+        "(`lm_eval ls tasks`), or the path of a task file (.yaml)"
     )
 
 
@@ -162,14 +180,22 @@ def _unloadable(ref: BenchmarkRef, error: Exception) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    if isinstance(error, KeyError):
-        return f"no column or key {error}"
-    return " ".join(str(error).split()) or type(error).__name__
+    """What went wrong, and in which of the task's settings, as far as the traceback tells."""
+    text = f"no column or key {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+    text = text or type(error).__name__
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for frame in frames:
+        name, task = frame.f_code.co_name, frame.f_locals.get("self")
+        if name.startswith(("doc_to_", "process_docs")) and hasattr(task, "get_config"):
+            return f"{name}: {task.get_config(name)!r}: {text}"
+    if isinstance(error, IndexError) and frames[-1].f_code.co_name == "__init__":
+        return "its first item has no answers to choose from, or an empty one"
+    return text
 
 
 def _require_text(ref: BenchmarkRef, task: Any) -> None:
     if getattr(task, "UNSAFE_CODE", False):
-        raise SpecError(f"{ref.benchmark}: {task.task_name} runs code that the model writes, which lm-eval does unguarded")
+        raise SpecError(f"{ref.benchmark}: {task.task_name} runs what the model writes, and lm-eval does so unguarded")
     if getattr(task, "MULTIMODAL", False):
         raise SpecError(f"{ref.benchmark}: {task.task_name} asks about images or sounds; models here read text")
 
@@ -285,6 +311,7 @@ def _task_scores(ref: BenchmarkRef, tasks: dict[str, Any]) -> Iterator[Benchmark
                     name=_score_name(prefix, metric, chosen),
                     metric=metric,
                     filter=chosen,
+                    task=name,
                     aggregation=_aggregation(task, metric),
                     higher_is_better=bool(task.higher_is_better().get(metric, True)),
                     proportion=_is_share(task, metric),
@@ -305,7 +332,6 @@ def _group_scores(group: Any, prefix: str, tasks: dict[str, Any]) -> Iterator[Be
                 aggregation="mean" if means else OTHER,
                 higher_is_better=all(task.higher_is_better().get(each.metric, True) for task in having),
                 proportion=means and each.weight_by_size and all(_is_share(task, each.metric) for task in having),
-                group=True,
                 by_size=bool(each.weight_by_size),
             )
 

@@ -6,12 +6,11 @@ A test holds them equal to lm-eval's own. No lm-eval is needed to make them agai
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from fairtune.evaluate.metrics.protocol import Floats, Outcome
+from fairtune.evaluate.metrics.protocol import Floats, Metric, Outcome
 from fairtune.study import BenchmarkScore
 
 OTHER = "other"
@@ -44,45 +43,20 @@ SUMS: Mapping[str, Callable[[Floats], Floats]] = {
 _UNITS = {"perplexity": "per answer", "weighted_perplexity": "per word or byte", "bits_per_byte": "bits per byte"}
 
 
-@dataclass(frozen=True)
-class BenchmarkMetric:
-    """A number of a benchmark as a :class:`~fairtune.evaluate.metrics.protocol.Metric`, made of a run's spec alone."""
+class BenchmarkMetric(Metric):
+    """A number of a benchmark, made of a run's spec alone. Without statistics where it is no function of sums."""
 
-    score: BenchmarkScore
-    version: int = 1
-    needs: Literal["benchmark"] = "benchmark"
+    version = 1
+    needs = "benchmark"
 
-    @property
-    def name(self) -> str:
-        """``benchmark.metric``, with the filter if there is one."""
-        return self.score.name
-
-    @property
-    def unit(self) -> str:
-        """As far as it is known."""
-        if self.score.proportion:
-            return "share of items"
-        return _UNITS.get(self.score.aggregation, f"lm-eval's {self.score.metric}")
-
-    @property
-    def higher_is_better(self) -> bool:
-        """As the task says."""
-        return self.score.higher_is_better
-
-    @property
-    def proportion(self) -> bool:
-        """Whether every item counts 1 or 0."""
-        return self.score.proportion
-
-    @property
-    def statistics(self) -> tuple[str, ...]:
-        """None where the aggregation is no function of sums."""
-        return () if self.score.aggregation == OTHER else ("value", "weight")
-
-    @property
-    def description(self) -> str:
-        """For people."""
-        return f"{self.score.metric} of lm-eval's {self.score.name.partition('.')[0]}"
+    def __init__(self, score: BenchmarkScore) -> None:
+        self.score = score
+        self.name = score.name
+        self.higher_is_better = score.higher_is_better
+        self.proportion = score.proportion
+        self.statistics = () if score.aggregation == OTHER else ("value", "weight")
+        self.unit = "share of items" if score.proportion else _UNITS.get(score.aggregation, f"lm-eval's {score.metric}")
+        self.description = f"{score.metric} of a benchmark, as lm-eval has it"
 
     def item(self, outcome: Outcome) -> tuple[float, ...]:
         """Not for outcomes of a task: a benchmark brings its own items."""
@@ -104,7 +78,3 @@ class BenchmarkMetric:
     def aggregate(self, sums: Floats) -> Floats:
         """``(..., 2)`` sums to ``(...)`` values."""
         return SUMS[self.score.aggregation](sums)
-
-    def signature(self) -> str | None:
-        """None: the run's record says which version of lm-eval and of the task."""
-        return None

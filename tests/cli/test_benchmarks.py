@@ -1,0 +1,144 @@
+"""Benchmarks in a study, from its file to its report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests import tiny
+from tests.cli.command import inside, records, study
+
+CHOICE = {
+    "task": "which",
+    "dataset_path": "json",
+    "dataset_kwargs": {"data_files": {"test": "which.jsonl", "dev": "dev.jsonl"}},
+    "test_split": "test",
+    "fewshot_split": "dev",
+    "output_type": "multiple_choice",
+    "doc_to_text": "Question: {{question}}\nAnswer:",
+    "doc_to_choice": "choices",
+    "doc_to_target": "label",
+    "metric_list": [{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in ("acc", "acc_norm")],
+    "metadata": {"version": 3},
+}
+WRITTEN = {
+    "task": "spell",
+    "dataset_path": "json",
+    "dataset_kwargs": {"data_files": {"test": "spell.jsonl"}},
+    "test_split": "test",
+    "output_type": "generate_until",
+    "doc_to_text": "{{prompt}}",
+    "doc_to_target": "{{completion}}",
+    "generation_kwargs": {"until": ["\n"], "max_gen_toks": 8},
+    "filter_list": [
+        {
+            "name": "word",
+            "filter": [{"function": "regex", "regex_pattern": "([a-z]+)"}, {"function": "take_first"}],
+        }
+    ],
+    "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+    "metadata": {"version": 1.0},
+}
+
+
+def questions(count: int, start: int = 0) -> list[dict[str, Any]]:
+    return [
+        {"question": f"{number} uno dos", "choices": ["tres", "cuatro ab", "cinco"], "label": number % 3}
+        for number in range(start, start + count)
+    ]
+
+
+def task_file(folder: Path, config: dict[str, Any], name: str | None = None) -> str:
+    """A task of lm-eval whose data lie beside it."""
+    paths = config.get("dataset_kwargs", {}).get("data_files", {})
+    where = {"data_files": {split: str(folder / file) for split, file in paths.items()}}
+    path = folder / f"{name or config['task']}.yaml"
+    path.write_text(yaml.safe_dump({**config, **({"dataset_kwargs": where} if paths else {})}), encoding="utf-8")
+    return f"./{path.name}"
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> dict[str, str]:
+    tiny.write_jsonl(tmp_path / "which.jsonl", questions(12))
+    tiny.write_jsonl(tmp_path / "dev.jsonl", questions(4, 100))
+    tiny.write_jsonl(tmp_path / "spell.jsonl", tiny.rows(9))
+    return {"which": task_file(tmp_path, CHOICE), "spell": task_file(tmp_path, WRITTEN)}
+
+
+def test_benchmarks_are_scored_reported_and_compared_with_the_base(tmp_path, llama, tasks):
+    asked = [
+        "perplexity",
+        {"benchmark": tasks["which"], "limit": 6, "num_fewshot": 2},
+        {"benchmark": tasks["spell"], "name": "spelling", "chat_template": True},
+    ]
+    path = study(tmp_path, llama, evaluate=asked, methods=["base", {"lora": {"rank": 2}}])
+    run = inside("run", path, cwd=tmp_path)
+    assert run.returncode == 0, run.stdout + run.stderr
+    found = records(tmp_path)
+    names = ["perplexity", "which.acc", "which.acc_norm", "spelling.exact_match.word"]
+    for record in found.values():
+        assert list(record["metrics"]) == names
+        assert record["metrics"]["which.acc"]["n"] == 6
+        assert record["metrics"]["which.acc"]["interval"] == "Wilson score interval"
+        assert {note["name"]: note["requests"] for note in record["benchmarks"]} == {"which": 18, "spelling": 9}
+        folder = tmp_path / "runs" / "small" / record["run_id"] / "examples"
+        lines = [json.loads(line) for line in (folder / "which.acc.jsonl").read_text().splitlines()]
+        assert [line["scores"]["value"] for line in lines] == [line["output"] == line["reference"] for line in lines]
+        assert sum(line["scores"]["value"] for line in lines) / 6 == record["metrics"]["which.acc"]["value"]
+    report = json.loads(inside("report", path, "--format", "json", cwd=tmp_path).stdout)
+    compared = {each["metric"]: each["n"] for each in report["comparisons"]}
+    assert {name: compared[name] for name in names[1:]} == dict(zip(names[1:], (6, 6, 9), strict=True))
+
+
+def test_what_the_same_weights_answered_is_not_asked_again(tmp_path, llama, tasks):
+    path = study(tmp_path, llama, evaluate=[{"benchmark": tasks["which"]}], methods="base")
+    again = study(tmp_path, llama, evaluate=["perplexity", {"benchmark": tasks["which"]}], methods="base")
+    found = []
+    for each in (path, again):
+        assert inside("run", each, cwd=tmp_path).returncode == 0
+    for record in sorted((tmp_path / "runs" / "small").glob("*/record.json"), key=lambda file: file.stat().st_mtime):
+        found.append(json.loads(record.read_text()))
+    assert [each["benchmarks"][0]["cached"] for each in found] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("changes", "data", "told"),
+    [
+        ({}, [{"question": "1", "choices": [], "label": 0}], "its first item has no answers to choose from"),
+        ({}, [*questions(2), {"question": "1", "choices": ["tres", ""], "label": 0}], "item 2: an answer is empty"),
+        ({}, [*questions(2), {"question": "1", "choices": [], "label": 0}], "some items have no answers"),
+        ({"doc_to_text": "{{query}}"}, questions(3), "'query' is undefined"),
+        ({"doc_to_choice": "options"}, questions(3), "doc_to_choice: 'options': malformed"),
+        ({"test_split": "validation"}, questions(3), "no column or key 'validation'"),
+        ({"task": None}, questions(3), "names neither a `task` nor a `group`"),
+    ],
+)
+def test_a_task_file_that_its_data_do_not_suit_is_refused_when_the_study_is_read(
+    tmp_path, llama, tasks, changes, data, told
+):
+    tiny.write_jsonl(tmp_path / "which.jsonl", data)
+    file = task_file(tmp_path, {**CHOICE, **changes}, "changed")
+    answer = inside("run", study(tmp_path, llama, evaluate=["perplexity", {"benchmark": file}]), cwd=tmp_path)
+    assert answer.returncode == 2
+    assert told in answer.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"benchmark": "./none.yaml"}, "evaluate[1]: no file "),
+        ({"benchmark": "./which.yaml", "limt": 3}, "evaluate[1].limt: unknown; did you mean 'limit'?"),
+        ({"benchmark": "./which.yaml", "num_fewshot": -1}, "evaluate[1].num_fewshot"),
+        ({"benchmark": "./which.yaml", "num_fewshot": 40}, "its items do not suit it"),
+        ({"benchmark": "./which.yaml", "generation": {"temperature": 1}}, "nothing is written; leave it out"),
+    ],
+)
+def test_a_benchmark_that_is_asked_for_wrongly_is_refused_when_the_study_is_read(tmp_path, llama, tasks, asked, told):
+    answer = inside("run", study(tmp_path, llama, evaluate=["perplexity", asked]), cwd=tmp_path)
+    assert answer.returncode == 2
+    assert told in answer.stderr
