@@ -144,6 +144,20 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
     happened.metrics = {**score(spec, outcomes, folder), **numbers}
 
 
+def score_untrained(spec: RunSpec, splits: Splits, model: LanguageModel, meter: PhaseMeter) -> list[Outcome]:
+    """Likelihoods and answers of a task's test items, for a model that no study has run.
+
+    Raises:
+        DataError: an item is longer than the model reads.
+    """
+    parts = encode_parts(splits, model.tokenizer)
+    context = None if model.context is None else model.context + model.virtual_tokens
+    scored = scored_items(spec, parts.test, context, model.tokenizer)
+    prepared = Prepared(None, model.tokenizer, context, parts.longest, parts.train, parts.validation, scored, Cut(0, 0))
+    require_context(scored, spec.task.task.max_new_tokens if _needs(spec, "generation") else 0, model.context)
+    return _outcomes(spec, model, prepared, meter, Happened())
+
+
 def _world(spec: RunSpec, meter: PhaseMeter) -> World:
     """Who shares the training, each with a device of its own."""
     device = choose_device(spec.budget.device)

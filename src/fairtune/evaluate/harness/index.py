@@ -35,6 +35,13 @@ def task_manager(names: bool = True) -> Any:
     return manager
 
 
+def add_group(manager: Any, name: str, path: Path) -> None:
+    """Makes a group's file known: lm-eval itself takes the path of a task, but not that of a group."""
+    from lm_eval.tasks._index import Entry, Kind
+
+    manager.task_index[name] = Entry(name, Kind.GROUP, path, None)
+
+
 def _plain(entry: Any) -> list[Any]:
     return [entry.name, entry.kind.name, str(entry.yaml_path) if entry.yaml_path else None, sorted(entry.tags)]
 

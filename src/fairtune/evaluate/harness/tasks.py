@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 
 from fairtune.errors import DataError, SpecError
-from fairtune.evaluate.harness.index import nearest, task_manager
+from fairtune.evaluate.harness.index import add_group, nearest, task_manager
 from fairtune.evaluate.metrics.benchmark import OTHER, SUMS
 from fairtune.study import BenchmarkChoice, BenchmarkRef, BenchmarkScore, BenchmarkTask
 
@@ -137,26 +137,34 @@ def _loaded(ref: BenchmarkRef, root: Path) -> tuple[str, Any]:
     source = str(path) if path.suffix in _FILES else ref.benchmark
     if path.suffix in _FILES and not path.is_file():
         raise SpecError(f"no file {path}")
-    try:
-        manager = task_manager(names=path.suffix not in _FILES or _is_group(path))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise SpecError(f"{path}: {_one_line(error)}") from error
-    if source not in manager.task_index and path.suffix not in _FILES:
+    group = _group_of(path) if path.suffix in _FILES else None
+    manager = task_manager(names=path.suffix not in _FILES or group is not None)
+    if group is not None:
+        add_group(manager, group, path)
+    elif source not in manager.task_index and path.suffix not in _FILES:
         raise SpecError(_unknown(ref, manager.task_index))
     try:
-        return source, manager.load([source])
+        return source, manager.load([group or source])
     except Exception as error:
         raise DataError(_unloadable(ref, error)) from error
 
 
-def _is_group(path: Path) -> bool:
-    """Whether a file makes a group of tasks, which it may call by lm-eval's names."""
+def _group_of(path: Path) -> str | None:
+    """The group that a file makes of tasks, which it may call by lm-eval's names; None where it is a task.
+
+    Raises:
+        SpecError: it is neither.
+    """
     from lm_eval.tasks._yaml_loader import load_yaml
 
-    found = load_yaml(path, resolve_func=False)
-    if not isinstance(found.get("task") or found.get("group"), str):
+    try:
+        found = load_yaml(path, resolve_func=False)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise SpecError(f"{path}: {_one_line(error)}") from error
+    name = found.get("group") or found.get("task")
+    if not isinstance(name, str):
         raise SpecError(f"{path}: names neither a `task` nor a `group`; it is to be a task file of lm-eval")
-    return "group" in found
+    return name if "group" in found else None
 
 
 def _unknown(ref: BenchmarkRef, names: Any) -> str:
@@ -186,7 +194,7 @@ def _one_line(error: Exception) -> str:
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     for frame in frames:
         name, task = frame.f_code.co_name, frame.f_locals.get("self")
-        if name.startswith(("doc_to_", "process_docs")) and hasattr(task, "get_config"):
+        if name.startswith(("doc_to_", "process_docs")) and task is not None:
             return f"{name}: {task.get_config(name)!r}: {text}"
     if isinstance(error, IndexError) and frames[-1].f_code.co_name == "__init__":
         return "its first item has no answers to choose from, or an empty one"
