@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +38,19 @@ def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def gemma3(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A layer that looks back a window of 16 tokens, and one that sees everything."""
     return tiny.save_model(tmp_path_factory.mktemp("gemma3"), kind="gemma3")
+
+
+@pytest.fixture(scope="session")
+def lm_eval_names() -> None:
+    """lm-eval's names, which take ten seconds to read: once, and kept where the user keeps them."""
+    from fairtune.cache import cache_folder
+    from fairtune.evaluate.harness.index import FOLDER, task_manager
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FAIRTUNE_CACHE", os.environ["FAIRTUNE_USER_CACHE"])
+        task_manager()
+        known = cache_folder() / FOLDER
+    shutil.copytree(known, cache_folder() / FOLDER, dirs_exist_ok=True)
 
 
 @pytest.fixture(scope="session")

@@ -142,3 +142,86 @@ def test_a_benchmark_that_is_asked_for_wrongly_is_refused_when_the_study_is_read
     answer = inside("run", study(tmp_path, llama, evaluate=["perplexity", asked]), cwd=tmp_path)
     assert answer.returncode == 2
     assert told in answer.stderr
+
+
+def eval_json(*arguments: object, cwd: Path) -> dict[str, Any]:
+    answer = inside("eval", *arguments, "--json", cwd=cwd)
+    assert answer.returncode == 0, answer.stderr
+    return dict(json.loads(answer.stdout))
+
+
+def test_a_model_its_adapters_and_its_runs_are_scored_without_training(tmp_path, llama, tasks):
+    asked = [{"benchmark": tasks["which"], "name": "which"}]
+    methods = ["base", {"lora": {"rank": 2, "learning_rate": 0.03}}, {"prompt": {"num_virtual_tokens": 2}}]
+    path = study(tmp_path, llama, evaluate=["perplexity", *asked], methods=methods)
+    assert inside("run", path, cwd=tmp_path).returncode == 0
+    runs = {name.split()[0]: record for name, record in records(tmp_path).items()}
+    (tmp_path / "rows.yaml").write_text(
+        yaml.safe_dump({**yaml.safe_load(path.read_text())["task"], "metrics": ["perplexity"]}), encoding="utf-8"
+    )
+    adapters = [tmp_path / "runs" / "small" / runs[name]["run_id"] / "adapter" for name in ("lora", "prompt")]
+    options = [option for adapter in adapters for option in ("--adapter", adapter)]
+    acc, norm = "which.acc", "which.acc_norm"
+    found = eval_json(llama, "--task", tasks["which"], "--task", "rows.yaml", *options, cwd=tmp_path)
+    values = [(line["metric"], line["value"]) for line in found["scores"]]
+    expected = [
+        (name, runs[method]["metrics"][own]["value"])
+        for method in ("base", "lora", "prompt")
+        for name, own in ((acc, acc), (norm, norm), ("rows.perplexity", "perplexity"))
+    ]
+    assert [name for name, _ in values] == [name for name, _ in expected]
+    assert [value for _, value in values] == pytest.approx([value for _, value in expected], rel=1e-4)
+    assert len({value for name, value in values if name == "rows.perplexity"}) == 3
+    run = eval_json(runs["lora"]["run_id"][:8], "--task", "rows.yaml", "--task", tasks["which"], cwd=tmp_path)
+    assert {line["metric"]: line["value"] for line in run["scores"]}["rows.perplexity"] == pytest.approx(
+        runs["lora"]["metrics"]["perplexity"]["value"], rel=1e-6
+    )
+    assert [note["cached"] for note in run["benchmarks"]] == [True]  # the run asked the same of the same weights
+    table = inside("eval", llama, "--task", tasks["which"], "--limit", 4, cwd=tmp_path).stdout
+    assert "which.acc_norm" in table
+    assert "share of items" in table
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--task", "./none.yaml"], "./none.yaml"),
+        (["--task", "./which.yaml", "--precision", "fp7"], "--precision fp7: unknown; allowed: bf16,"),
+        (["--task", "./which.yaml", "--adapter", "."], "no adapter in PEFT's layout"),
+        (["--task", "cldr-spanish", "--num-fewshot", "2"], "--num-fewshot: is for benchmarks"),
+        ([], "Missing option '--task'"),
+    ],
+)
+def test_a_wrong_request_of_eval_is_told_in_a_sentence(tmp_path, llama, tasks, arguments, told):
+    answer = inside("eval", llama, *arguments, cwd=tmp_path)
+    assert answer.returncode == 2
+    assert told in answer.stderr
+
+
+def test_an_unknown_benchmark_is_told_with_its_nearest_names(tmp_path, llama, lm_eval_names):
+    asked = ["perplexity", {"benchmark": "helaswag"}, {"benchmark": "gsm8kk", "limit": 3}]
+    answer = inside("run", study(tmp_path, llama, evaluate=asked), cwd=tmp_path)
+    assert answer.returncode == 2
+    assert "evaluate[1]: unknown benchmark 'helaswag'; did you mean 'hellaswag'" in answer.stderr
+    assert "evaluate[2]: unknown benchmark 'gsm8kk'; did you mean 'gsm8k'" in answer.stderr
+
+
+ROOT = Path(__file__).parents[2]
+FEW = {"limit": 3, "generation": {"max_new_tokens": 16}}
+
+
+def test_the_benchmarks_that_ship_run_on_real_items_to_their_table(tmp_path, gpt2, shared_data, lm_eval_names):
+    files = {name: str(ROOT / "studies" / "benchmarks" / f"{name}.yaml") for name in ("hellaswag", "mmlu", "gsm8k")}
+    asked = [{"benchmark": file, "limit": 3} for file in files.values()]
+    asked[1]["num_fewshot"], asked[2] = 5, {**asked[2], "num_fewshot": 1, **FEW}
+    path = study(tmp_path, gpt2, evaluate=asked, methods=["base", {"lora": {"rank": 2}}])
+    run = inside("run", path, cwd=tmp_path, FAIRTUNE_BENCHMARK_DATA=str(shared_data))
+    assert run.returncode == 0, run.stderr
+    for name in ("hellaswag.acc_norm", "mmlu_four.acc", "gsm8k.exact_match.flexible-extract"):
+        assert name in run.stdout.replace("\n", "")
+    (base, lora) = records(tmp_path).values()
+    assert base["metrics"]["mmlu_four.acc"]["n"] == 12
+    cut = {note["name"]: note["cut_requests"] for note in base["benchmarks"]}
+    assert cut["mmlu_four"] == 48  # five examples are longer than the 256 tokens that this model reads
+    assert "were longer than" in run.stdout
+    assert "docs/benchmarks.md" in inside("run", path, cwd=tmp_path, FAIRTUNE_BENCHMARK_DATA="").stderr

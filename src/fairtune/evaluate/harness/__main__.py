@@ -21,7 +21,8 @@ def main() -> None:
     try:
         cli_evaluate()
     except FairtuneError as error:
-        sys.exit(f"fairtune: {error}")
+        print(f"fairtune: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

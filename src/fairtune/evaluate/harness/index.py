@@ -10,7 +10,8 @@ from typing import Any
 
 from fairtune.cache import recall, remember
 
-_KIND = "lm-eval-tasks"
+FOLDER = "lm-eval-tasks"
+"""Of the user's cache."""
 
 
 def task_manager(names: bool = True) -> Any:
@@ -24,10 +25,10 @@ def task_manager(names: bool = True) -> Any:
 
     folder = Path(lm_eval.__file__).parent / "tasks"
     key = f"{lm_eval.__version__} {folder}"
-    known = recall(_KIND, key)
+    known = recall(FOLDER, key)
     if known is None:
         manager = TaskManager()
-        remember(_KIND, key, json.dumps([_plain(entry) for entry in manager.task_index.values()]))
+        remember(FOLDER, key, json.dumps([_plain(entry) for entry in manager.task_index.values()]))
         return manager
     manager = TaskManager(include_defaults=False)
     for name, kind, path, tags in json.loads(known):

@@ -12,11 +12,12 @@ from fairtune.errors import SpecError, suggest
 from fairtune.evaluate.harness.model import HarnessModel
 from fairtune.methods.folder import require_adapter, wearing
 from fairtune.models import fetch, identify
-from fairtune.models.device import choose_device
+from fairtune.models.device import choose_device, kinds_there
 from fairtune.models.opening import context_of, open_model, open_tokenizer
 from fairtune.study import ModelRef, Precision
 
 _TYPES: dict[str, Precision] = {"float32": "fp32", "fp32": "fp32", "bfloat16": "bf16", "bf16": "bf16", "auto": "fp32"}
+_UNSAID = "cuda:0"
 # Attention over longer texts is not written out; benchmarks of many shots have such.
 LONGEST = 4096
 
@@ -29,7 +30,8 @@ class Fairtune(HarnessModel):
         pretrained: a hub id, folder, GGUF file or file in a wheel, as under a study's ``models``.
         adapter: folder of an adapter in PEFT's layout.
         dtype: float32 or bfloat16.
-        device: auto, cpu, cuda, cuda:N or mps.
+        device: auto, cpu, cuda, cuda:N or mps; lm-eval's own command says cuda:0 where nobody said anything, which is
+            then the best there is.
         batch_size, max_batch_size: taken and not used: batches are cut by tokens, whatever they are.
 
     Raises:
@@ -60,7 +62,8 @@ class Fairtune(HarnessModel):
         folder = fetch(choice, print)
         tokenizer = open_tokenizer(choice, folder, ())
         longest = context_of(choice, folder) or LONGEST
-        model = open_model(choice, folder, tokenizer, _TYPES[dtype], choose_device(device), longest, 0)
+        chosen = choose_device("auto" if device == _UNSAID and "cuda" not in kinds_there() else device)
+        model = open_model(choice, folder, tokenizer, _TYPES[dtype], chosen, longest, 0)
         # Held until the process ends: lm-eval has no moment for closing.
         self._worn = contextlib.ExitStack()
         if adapter is not None:

@@ -137,8 +137,8 @@ def _loaded(ref: BenchmarkRef, root: Path) -> tuple[str, Any]:
     source = str(path) if path.suffix in _FILES else ref.benchmark
     if path.suffix in _FILES and not path.is_file():
         raise SpecError(f"no file {path}")
-    group = _group_of(path) if path.suffix in _FILES else None
-    manager = task_manager(names=path.suffix not in _FILES or group is not None)
+    group, whole = _group_of(path) if path.suffix in _FILES else (None, False)
+    manager = task_manager(names=not whole)
     if group is not None:
         add_group(manager, group, path)
     elif source not in manager.task_index and path.suffix not in _FILES:
@@ -149,8 +149,8 @@ def _loaded(ref: BenchmarkRef, root: Path) -> tuple[str, Any]:
         raise DataError(_unloadable(ref, error)) from error
 
 
-def _group_of(path: Path) -> str | None:
-    """The group that a file makes of tasks, which it may call by lm-eval's names; None where it is a task.
+def _group_of(path: Path) -> tuple[str | None, bool]:
+    """The group that a file makes of tasks, None where it is a task; and whether it does without lm-eval's names.
 
     Raises:
         SpecError: it is neither.
@@ -164,7 +164,9 @@ def _group_of(path: Path) -> str | None:
     name = found.get("group") or found.get("task")
     if not isinstance(name, str):
         raise SpecError(f"{path}: names neither a `task` nor a `group`; it is to be a task file of lm-eval")
-    return name if "group" in found else None
+    members = found["task"] if isinstance(found.get("task"), list) else []
+    whole = all(isinstance(member, dict) and "output_type" in member for member in members)
+    return (name if "group" in found else None), whole
 
 
 def _unknown(ref: BenchmarkRef, names: Any) -> str:
