@@ -63,6 +63,12 @@ def _twice(found: dict[str, BenchmarkChoice]) -> Iterator[Problem]:
             known[score.name] = path
 
 
+def _reopened(choice: BenchmarkChoice) -> OpenBenchmark:
+    from fairtune.evaluate.harness.tasks import reopen
+
+    return reopen(choice)
+
+
 Advance = Callable[[int], None]
 
 
@@ -77,9 +83,7 @@ class BenchmarkRunner:
     """
 
     def __init__(self, choices: Sequence[BenchmarkChoice]) -> None:
-        from fairtune.evaluate.harness.tasks import reopen
-
-        self.opened = [reopen(choice) for choice in choices]
+        self.opened = [_reopened(choice) for choice in choices]
 
     @property
     def requests(self) -> int:

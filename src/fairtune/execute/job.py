@@ -117,6 +117,7 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
         splits = _splits(spec, happened)
         prepared = _prepare(spec, splits, meter, happened)
         _require_context(spec, prepared)
+        benchmarks = BenchmarkRunner(spec.benchmarks)
     lessons = prepare_lessons(spec, folder, prepared.train, prepared.tokenizer, prepared.longest, meter)
     course = Course(spec.seed, _updates(spec, prepared), lessons)
     tuned = _attached(spec, prepared, course, meter)
@@ -139,7 +140,7 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
         outcomes = _outcomes(spec, tuned.model, prepared, meter, happened)
         if splits.plain_text:
             _sample(spec, folder, tuned.model, prepared, meter)
-        scored = _benchmarks(spec, folder, tuned.model, meter)
+        scored = _benchmarks(benchmarks, spec, folder, tuned.model, meter)
     numbers, happened.benchmarks = write_benchmarks(spec, scored, folder)
     happened.metrics = {**score(spec, outcomes, folder), **numbers}
 
@@ -292,11 +293,12 @@ def _outcomes(
     return outcomes
 
 
-def _benchmarks(spec: RunSpec, folder: RunFolder, model: LanguageModel, meter: PhaseMeter) -> list[Scored]:
+def _benchmarks(
+    runner: BenchmarkRunner, spec: RunSpec, folder: RunFolder, model: LanguageModel, meter: PhaseMeter
+) -> list[Scored]:
     """Every benchmark of the study; what the same weights answered before is in the cache."""
     if not spec.benchmarks:
         return []
-    runner = BenchmarkRunner(spec.benchmarks)
     with meter.phase("evaluate", runner.requests) as progress:
         found = runner.run(model, weights_key(spec, saved_by(spec, folder)), progress.advance)
     for note in (scored.note() for scored in found):

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from fairtune.evaluate.harness.calling import calling_lm_eval
 from fairtune.evaluate.harness.model import HarnessModel
-from fairtune.evaluate.harness.tasks import OpenBenchmark, seeded
+from fairtune.evaluate.harness.tasks import OpenBenchmark
 from fairtune.evaluate.metrics import BenchmarkMetric
 from fairtune.study import BenchmarkScore
 
@@ -84,7 +85,7 @@ def run_benchmark(model: HarnessModel, opened: OpenBenchmark) -> BenchmarkResult
 
     choice = opened.choice
     requests, tokens = Counter(model.cuts.requests), Counter(model.cuts.tokens)
-    with seeded():
+    with calling_lm_eval():
         for task in opened.tasks.values():
             task.set_fewshot_seed(seed=choice.asked.fewshot_seed)
         found: Any = evaluate(

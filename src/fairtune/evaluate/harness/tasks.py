@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
+import inspect
 import json
-import logging
-import random
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from fairtune.errors import DataError, SpecError
+from fairtune.evaluate.harness.calling import calling_lm_eval
 from fairtune.evaluate.harness.index import add_group, nearest, task_manager
-from fairtune.evaluate.metrics.benchmark import OTHER, SUMS
+from fairtune.evaluate.metrics.benchmark import OTHER, SHARES, SUMS
 from fairtune.study import BenchmarkChoice, BenchmarkRef, BenchmarkScore, BenchmarkTask
 
-# lm-eval's own seeds of everything but the few-shot examples: some tasks draw while they read their data.
-_PYTHON_SEED, _NUMPY_SEED = 0, 1234
 _FILES = (".yaml", ".yml")
-# lm-eval itself gives 1 or 0 for these, where a task has no code of its own for its results.
-_SHARES = {"acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match"}
 # Of a task's settings, those that say where things lie; the requests stand for what lies there.
 _PLACES = ("dataset_path", "dataset_name", "dataset_kwargs", "custom_dataset", "metadata", "tag", "task_alias")
 
@@ -58,11 +52,12 @@ def open_benchmark(ref: BenchmarkRef, root: Path) -> OpenBenchmark:
         SpecError: no such benchmark, or settings that it does not take.
         DataError: its data cannot be had, or do not suit it.
     """
-    with _lm_eval():
+    with calling_lm_eval():
         source, loaded = _loaded(ref, root)
         tasks, groups = loaded["tasks"], loaded["groups"]
         for task in tasks.values():
             _require_text(ref, task)
+            _read_once(task)
             _apply(ref, task)
         _require_examples(ref, tasks)
         chosen = None if ref.limit is None else {name: _sample(ref, task) for name, task in tasks.items()}
@@ -99,36 +94,6 @@ def reopen(choice: BenchmarkChoice) -> OpenBenchmark:
             f"benchmark {choice.name}: its text or data changed since the run was planned; run the study again"
         )
     return OpenBenchmark(choice, opened.tasks, opened.groups, opened.chosen, opened.requests)
-
-
-@contextlib.contextmanager
-def _lm_eval() -> Iterator[None]:
-    """lm-eval with its seeds and without its remarks; everybody else's draws go on as if nothing had been drawn."""
-    import datasets
-    import lm_eval.api.task as task_module
-
-    bars = datasets.is_progress_bar_enabled()
-    datasets.disable_progress_bars()
-    before, numpy_before = random.getstate(), np.random.get_state()
-    logger = logging.getLogger("lm_eval")
-    level, bar = logger.level, task_module.tqdm
-    random.seed(_PYTHON_SEED)
-    np.random.seed(_NUMPY_SEED)
-    logger.setLevel(logging.ERROR)
-    task_module.tqdm = lambda items, **_: items
-    try:
-        yield
-    finally:
-        task_module.tqdm = bar
-        if bars:
-            datasets.enable_progress_bars()
-        logger.setLevel(level)
-        random.setstate(before)
-        np.random.set_state(numpy_before)
-
-
-seeded = _lm_eval
-"""What must surround any call of lm-eval."""
 
 
 def _loaded(ref: BenchmarkRef, root: Path) -> tuple[str, Any]:
@@ -210,6 +175,12 @@ def _require_text(ref: BenchmarkRef, task: Any) -> None:
         raise SpecError(f"{ref.benchmark}: {task.task_name} asks about images or sounds; models here read text")
 
 
+def _read_once(task: Any) -> None:
+    """lm-eval processes all items of a task anew whenever it is asked for them, half a dozen times."""
+    items = list(task.eval_docs)
+    setattr(task, "test_docs" if task.has_test_docs() else "validation_docs", lambda: items)
+
+
 def _apply(ref: BenchmarkRef, task: Any) -> None:
     """The settings of the study put over those of the task, as lm-eval does it."""
     fixed = task.get_config("num_fewshot")
@@ -256,7 +227,18 @@ def _sample(ref: BenchmarkRef, task: Any) -> list[int]:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=_said)
+
+
+def _said(value: Any) -> str:
+    """What JSON cannot say: code by its source, anything else by its text, never by where it lies in memory."""
+    if callable(value):
+        try:
+            return inspect.getsource(value)
+        except (TypeError, OSError):  # of a partial or of compiled code there is none
+            return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+    text = str(value)
+    return type(value).__qualname__ if " at 0x" in text else text
 
 
 def _build(ref: BenchmarkRef, task: Any, chosen: list[int] | None) -> None:
@@ -308,7 +290,7 @@ def _aggregation(task: Any, metric: str) -> str:
 
 
 def _is_share(task: Any, metric: str) -> bool:
-    return metric in _SHARES and task.get_config("process_results") is None and _aggregation(task, metric) == "mean"
+    return metric in SHARES and task.get_config("process_results") is None and _aggregation(task, metric) == "mean"
 
 
 def _task_scores(ref: BenchmarkRef, tasks: dict[str, Any]) -> Iterator[BenchmarkScore]:

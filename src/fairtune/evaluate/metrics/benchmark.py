@@ -40,6 +40,8 @@ SUMS: Mapping[str, Callable[[Floats], Floats]] = {
     "weighted_perplexity": _perplexity,
     "bits_per_byte": _bits,
 }
+# lm-eval itself gives 1 or 0 for these, where a task has no code of its own for its results.
+SHARES = {"acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match"}
 _UNITS = {"perplexity": "per answer", "weighted_perplexity": "per word or byte", "bits_per_byte": "bits per byte"}
 
 
