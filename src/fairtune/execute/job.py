@@ -19,7 +19,7 @@ from fairtune.data import (
     require_context,
 )
 from fairtune.evaluate.generation import Answer, generate
-from fairtune.evaluate.metrics import METRICS, Outcome
+from fairtune.evaluate.metrics import Outcome, metrics_of
 from fairtune.evaluate.sampling import sample
 from fairtune.execute.augment import grow
 from fairtune.execute.curve import curve_writer
@@ -297,7 +297,7 @@ def _note_speed(answers: list[Answer], seconds: float, happened: Happened) -> No
 
 
 def _needs(spec: RunSpec, what: str) -> bool:
-    return any(METRICS[metric.name].needs == what for metric in spec.metrics)
+    return any(metric.needs == what for metric in metrics_of(spec).values())
 
 
 def _count(network: torch.nn.Module) -> Parameters:

@@ -11,7 +11,7 @@ from typing import Any
 from fairtune.data import Leaks, Splits, load_splits
 from fairtune.data.augment import AUGMENTATIONS
 from fairtune.errors import Problem, SpecError
-from fairtune.evaluate.metrics import METRICS
+from fairtune.evaluate.metrics import METRICS, Facts
 from fairtune.execute.augment import beyond_data, resolve_augment
 from fairtune.execute.leaks import find_leaks
 from fairtune.execute.limits import beyond_limits
@@ -29,7 +29,8 @@ def vocabulary() -> Vocabulary:
     }
     metrics = {name: metric.version for name, metric in METRICS.items()}
     kinds = {name: AugmentWords(kind.options, kind.changes) for name, kind in AUGMENTATIONS.items()}
-    return Vocabulary(methods, metrics, TASKS, kinds)
+    of_labels = frozenset(name for name, metric in METRICS.items() if metric.of_labels)
+    return Vocabulary(methods, metrics, TASKS, kinds, of_labels)
 
 
 def _default_rate(method: Method, options: Mapping[str, Any]) -> float | None:
@@ -64,7 +65,7 @@ def read_request(path: Path) -> Request:
     problems = [*_unsuited(loaded, splits), *beyond_data(loaded.augments, splits)]
     if problems:
         raise SpecError(problems, str(path))
-    specs = expand(loaded, words, identify, splits.fingerprint(), resolve_augment)
+    specs = expand(loaded, words, identify, splits.fingerprint(), resolve_augment, splits.labels)
     problems = beyond_limits(specs)
     if problems:
         raise SpecError(problems, str(path))
@@ -73,16 +74,14 @@ def read_request(path: Path) -> Request:
 
 def _unsuited(loaded: LoadedStudy, splits: Splits) -> list[Problem]:
     """What the file asks for and its data cannot give."""
-    if not splits.plain_text:
-        asked = "samples" in loaded.task.model_fields_set
-        return [Problem("task.samples", "samples are written for plain text; this task has answers")] if asked else []
+    facts = Facts(splits.plain_text, splits.labels)
+    problems = []
+    if not facts.plain_text and "samples" in loaded.task.model_fields_set:
+        problems.append(Problem("task.samples", "samples are written for plain text; this task has answers"))
     where = "evaluate" if loaded.study.evaluate is not None else "task.metrics"
-    possible = ", ".join(name for name, metric in METRICS.items() if metric.needs == "likelihood")
-    return [
-        Problem(
-            f"{where}[{index}]",
-            f"{name} compares generated answers with references, and plain text has no answers; write {possible}",
-        )
-        for index, name in enumerate(loaded.metrics)
-        if METRICS[name].needs == "generation"
-    ]
+    possible = ", ".join(name for name, metric in METRICS.items() if metric.fits(facts) is None)
+    for index, name in enumerate(loaded.metrics):
+        reason = METRICS[name].fits(facts)
+        if reason:
+            problems.append(Problem(f"{where}[{index}]", f"{name} {reason}; possible: {possible}"))
+    return problems

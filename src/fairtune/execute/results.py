@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fairtune.evaluate.metrics import METRICS, Metric, Outcome
-from fairtune.records import MetricValue, RunFolder, write_lines
+from fairtune.evaluate.metrics import Metric, Outcome, metrics_of
+from fairtune.records import LabelScores, MetricValue, RunFolder, write_lines
 from fairtune.stats import estimate
 from fairtune.study import RunSpec
 
@@ -16,11 +16,10 @@ from fairtune.study import RunSpec
 def score(spec: RunSpec, outcomes: Sequence[Outcome], folder: RunFolder) -> dict[str, MetricValue]:
     """Every metric of the run; writes ``examples/<metric>.jsonl`` for each."""
     values: dict[str, MetricValue] = {}
-    for chosen in spec.metrics:
-        metric = METRICS[chosen.name]
+    for name, metric in metrics_of(spec).items():
         items = [metric.item(outcome) for outcome in outcomes]
-        values[metric.name] = metric_value(metric, np.array([items], dtype=np.float64))
-        write_lines(folder.examples(metric.name), _lines(metric, outcomes, items))
+        values[name] = metric_value(metric, np.array([items], dtype=np.float64))
+        write_lines(folder.examples(name), _lines(metric, outcomes, items))
     return values
 
 
@@ -38,7 +37,14 @@ def metric_value(metric: Metric, statistics: Any) -> MetricValue:
         interval=found.method,
         signature=metric.signature(),
         reason=found.reason,
+        per_label=_per_label(metric, statistics),
     )
+
+
+def _per_label(metric: Metric, statistics: Any) -> dict[str, LabelScores] | None:
+    """Of one run; of the mean over several there is no table."""
+    found = metric.by_label(statistics[0].sum(axis=0)) if len(statistics) == 1 else None
+    return None if found is None else {label: LabelScores.model_validate(scores) for label, scores in found.items()}
 
 
 def _lines(metric: Metric, outcomes: Sequence[Outcome], items: Sequence[tuple[float, ...]]) -> Iterator[dict[str, Any]]:

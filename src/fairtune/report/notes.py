@@ -9,8 +9,8 @@ from fairtune.report.leaks import leak_notes
 
 _SIGNS = (
     "Intervals: 95 %, over test items; for a mean they speak of these seeds. Δ: paired difference, to the base "
-    "where no other is named. ▲ better, ▼ worse, ≈ no difference shown, at 5 % (approximate randomisation; "
-    "Holm over all comparisons of a table within each metric)."
+    "where no other is named. ▲ better, ▼ worse, △ higher and ▽ lower where neither is better, ≈ no difference shown, "
+    "at 5 % (approximate randomisation; Holm over all comparisons of a table within each metric)."
 )
 
 

@@ -286,6 +286,7 @@ class MetricChoice(Strict):
 
     name: str
     version: int
+    of_labels: bool = Field(default=False, description="whether its numbers are those of the task's label set")
 
 
 class RunSpec(Strict):

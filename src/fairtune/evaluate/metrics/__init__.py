@@ -1,6 +1,6 @@
 """What is measured: one file a metric, one table of names. No torch.
 
-A new metric is a new file here and a row in :data:`METRICS`.
+A new metric is a new file here and a row in :data:`METRICS`. Of a run, :func:`metric_of` knows its metrics.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from fairtune.evaluate.metrics.chrf import Chrf
 from fairtune.evaluate.metrics.cross_entropy import CrossEntropy
 from fairtune.evaluate.metrics.exact_match import ExactMatch
 from fairtune.evaluate.metrics.perplexity import Perplexity
-from fairtune.evaluate.metrics.protocol import Floats, Metric, Outcome
+from fairtune.evaluate.metrics.protocol import Facts, Floats, Metric, Outcome
+from fairtune.study import RunSpec
 
 METRICS: dict[str, Metric] = {
     "perplexity": Perplexity(),
@@ -20,4 +21,15 @@ METRICS: dict[str, Metric] = {
     "exact_match": ExactMatch(),
 }
 
-__all__ = ["METRICS", "Floats", "Metric", "Outcome"]
+
+def metric_of(spec: RunSpec, name: str) -> Metric:
+    """A metric of a run, by its name: everybody who has a run asks here, since a metric may depend on its task."""
+    return METRICS[name].with_labels(spec.task.labels)
+
+
+def metrics_of(spec: RunSpec) -> dict[str, Metric]:
+    """All metrics of a run, by name."""
+    return {chosen.name: metric_of(spec, chosen.name) for chosen in spec.metrics}
+
+
+__all__ = ["METRICS", "Facts", "Floats", "Metric", "Outcome", "metric_of", "metrics_of"]
