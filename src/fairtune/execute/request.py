@@ -13,6 +13,7 @@ from fairtune.data.augment import AUGMENTATIONS
 from fairtune.errors import Problem, SpecError
 from fairtune.evaluate.metrics import METRICS, Facts
 from fairtune.execute.augment import beyond_data, resolve_augment
+from fairtune.execute.confined import beyond_sandbox
 from fairtune.execute.leaks import find_leaks
 from fairtune.execute.limits import beyond_limits
 from fairtune.methods import METHODS, Method
@@ -62,7 +63,7 @@ def read_request(path: Path) -> Request:
     words = vocabulary()
     loaded = load_study(path, words)
     splits = load_splits(loaded.task, loaded.task_root)
-    problems = [*_unsuited(loaded, splits), *beyond_data(loaded.augments, splits)]
+    problems = [*_unsuited(loaded, splits), *beyond_sandbox(loaded), *beyond_data(loaded.augments, splits)]
     if problems:
         raise SpecError(problems, str(path))
     specs = expand(loaded, words, identify, splits.fingerprint(), resolve_augment, splits.labels)
@@ -74,7 +75,7 @@ def read_request(path: Path) -> Request:
 
 def _unsuited(loaded: LoadedStudy, splits: Splits) -> list[Problem]:
     """What the file asks for and its data cannot give."""
-    facts = Facts(splits.plain_text, splits.labels)
+    facts = _facts(loaded, splits)
     problems = []
     if not facts.plain_text and "samples" in loaded.task.model_fields_set:
         problems.append(Problem("task.samples", "samples are written for plain text; this task has answers"))
@@ -85,3 +86,14 @@ def _unsuited(loaded: LoadedStudy, splits: Splits) -> list[Problem]:
         if reason:
             problems.append(Problem(f"{where}[{index}]", f"{name} {reason}; possible: {possible}"))
     return problems
+
+
+def _facts(loaded: LoadedStudy, splits: Splits) -> Facts:
+    task = loaded.task
+    return Facts(
+        plain_text=splits.plain_text,
+        labels=splits.labels,
+        tests=all(example.checks for example in splits.test),
+        samples=task.code.samples,
+        drawn=task.generation.temperature > 0,
+    )

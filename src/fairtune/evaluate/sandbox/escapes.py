@@ -28,7 +28,7 @@ def write_to_the_system() -> None:
 
 
 def see_other_processes() -> None:
-    os.listdir("/proc/1")  # noqa: PTH208
+    os.listdir("/proc/1")
 
 
 def reach_the_network() -> None:
@@ -40,7 +40,7 @@ def take_memory() -> None:
 
 
 def write_much() -> None:
-    with open("/tmp/much", "wb", buffering=0) as file:  # noqa: PTH123, S108
+    with open("/tmp/much", "wb", buffering=0) as file:
         for _ in range(1024):
             file.write(bytes(2**20))
 

@@ -13,9 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from fairtune.errors import FairtuneError
 from fairtune.units import format_bytes
@@ -25,7 +24,7 @@ _READY = b"ready\n"
 # To start, and to be gone: nothing that a program can prolong.
 _START_SECONDS, _END_SECONDS = 60.0, 5.0
 _LOOK_SECONDS = 0.05
-_TAIL = 4096
+_KEPT = 4096
 _LAST_CHUNKS = 64
 _CHUNK = 65536
 # One thread a library, as there are few processes; one arena, since each takes 64 MiB of addresses.
@@ -83,6 +82,8 @@ def run_code(program: str, limits: Limits | None = None, confined: bool = True) 
     Raises:
         FairtuneError: the process could not be set up; nothing was run.
     """
+    if os.name != "posix":
+        raise FairtuneError("programs are run on Linux and macOS only")
     with contextlib.ExitStack() as closing:
         room = None if confined else closing.enter_context(tempfile.TemporaryDirectory(prefix="fairtune-"))
         run = _Run(program, limits or Limits(), confined, room)
@@ -98,16 +99,17 @@ def _readable() -> list[str]:
 
 @dataclass
 class _Stream:
-    """What came through a pipe: all of it counted, its end kept."""
+    """What came through a pipe: all of it counted, its last or its first bytes kept."""
 
     end: int
-    kept: bytearray = field(default_factory=bytearray)
+    first: bool = False
+    kept: bytes = b""
     count: int = 0
 
     def take(self, content: bytes) -> None:
         self.count += len(content)
-        self.kept += content
-        del self.kept[:-_TAIL]
+        kept = self.kept + content
+        self.kept = kept[:_KEPT] if self.first else kept[-_KEPT:]
 
 
 class _Run:
@@ -125,11 +127,14 @@ class _Run:
         verdict, tell = self._pipe()
         alive, live = self._pipe()
         os.write(put, self._token)
-        command = [sys.executable, "-I", "-B", "-c", (_HERE / "tested.py").read_text(encoding="utf-8")]
+        # Not -I, which would take the seed of hashes from the environment too; there is nothing else in it.
+        command = [sys.executable, "-s", "-B", "-c", (_HERE / "tested.py").read_text(encoding="utf-8")]
         asked = {
-            **{"seconds": limits.seconds, "memory": limits.memory, "processes": limits.processes},
-            **{"file_size": limits.file_size, "confined": confined, "readable": _readable()},
-            **{"alive": live, "environment": _ENVIRONMENT},
+            **asdict(limits),
+            "confined": confined,
+            "readable": _readable(),
+            "environment": _ENVIRONMENT,
+            "alive": live,
             "command": [*command, str(token), str(tell)],
         }
         self._process = subprocess.Popen(
@@ -144,7 +149,7 @@ class _Run:
         )
         for theirs in (token, tell, live, put):
             self._close(theirs)
-        self._output, self._told, self._life = _Stream(self._fd("stdout")), _Stream(verdict), _Stream(alive)
+        self._output, self._told, self._life = _Stream(self._fd("stdout")), _Stream(verdict, True), _Stream(alive)
 
     def follow(self) -> None:
         """Feeds the program, listens to it, and ends it where a limit is passed."""
@@ -166,10 +171,11 @@ class _Run:
     def verdict(self) -> Verdict:
         """What is to be said of it, when it has ended."""
         output = self._output.kept.decode("utf-8", "replace").strip()
-        if not self._ready:
-            raise FairtuneError(f"the process of a program could not be set up: {_last_line(output) or 'no reason told'}")
+        if not self._told.kept.startswith(_READY):
+            reason = _last_line(output) or self._ended_by or "no reason told"
+            raise FairtuneError(f"the process of a program could not be set up: {reason}")
         code = self._process.returncode
-        proved = bytes(self._told.kept) == _READY + self._token
+        proved = self._told.kept == _READY + self._token
         if self._ended_by is None and code == 0 and proved:
             return Verdict(True, "passed", self._seconds, output)
         return Verdict(False, self._ended_by or _reason(code, output), self._seconds, output)
@@ -189,7 +195,7 @@ class _Run:
         """The limit that is passed, if one is."""
         limits, now = self._limits, time.monotonic()
         if not self._ready:
-            if _READY in self._told.kept:
+            if self._told.kept.startswith(_READY):
                 self._ready, self._began = True, now
             elif now - self._began > _START_SECONDS:
                 return "it did not start"
@@ -263,8 +269,9 @@ def _reason(code: int, output: str) -> str:
         return "it ended by itself before its tests were done"
     if code == 128 + signal.SIGXCPU:
         return "time: too many seconds of the processor"
-    if code > 128:  # noqa: PLR2004
-        return f"signal {signal.Signals(code - 128).name}"
+    for found in signal.Signals:
+        if code == 128 + found:
+            return f"signal {found.name}"
     return _last_line(output) or f"exit code {code}"
 
 
