@@ -18,7 +18,7 @@ import pytest
 from fairtune.errors import FairtuneError
 from fairtune.evaluate.sandbox import Limits, available, run, run_code
 
-_SHORT = Limits(seconds=1.0)
+_AMPLE = Limits(seconds=5.0)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,13 +46,20 @@ def _bytes(path):
 
 _DEAD = "it ended by itself before its tests were done"
 _FORKS = "import os, time\nfor _ in range({count}):\n    if os.fork() == 0:\n        {child}\n        os._exit(0)\n"
+_TELLING = """
+import contextlib, os
+for end in range(3, 64):
+    with contextlib.suppress(OSError):
+        os.write(end, b"ready\\n" * 9999)
+assert False
+"""
 ATTACKS = {
-    "an endless loop": ("while True:\n    pass", "time: not done after 1 s"),
-    "sleep": ("import time\ntime.sleep(1000)", "time: not done after 1 s"),
+    "an endless loop": ("while True:\n    pass", "time: not done after 0.5 s"),
+    "sleep": ("import time\ntime.sleep(1000)", "time: not done after 0.5 s"),
     "a fork bomb": ("import os\nwhile True:\n    os.fork()", "BlockingIOError"),
     "a fork bomb that goes on": (
         "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass",
-        "time: not done after 1 s",
+        "time: not done after 0.5 s",
     ),
     "threads without end": (
         "import threading, time\nwhile True:\n    threading.Thread(target=time.sleep, args=(50,)).start()",
@@ -95,11 +102,7 @@ ATTACKS = {
     "an exit code of its own": ("import os\nos._exit(213)", "exit code 213"),
     "a crash": ("import ctypes\nctypes.string_at(0)", "SIGSEGV"),
     "no Python": ("this is no program", "SyntaxError"),
-    "telling what it cannot know": (
-        "import os\nfor end in range(3, 64):\n    try:\n        os.write(end, b'ready\\n' * 9999)\n    except OSError:\n"
-        + "        pass\nassert False",
-        "",
-    ),
+    "telling what it cannot know": (_TELLING, ""),
 }
 
 
@@ -108,17 +111,17 @@ ATTACKS = {
 def test_a_program_that_does_harm_fails_within_its_limits_and_leaves_nothing(name):
     program, reason = ATTACKS[name]
     began = time.monotonic()
-    verdict = run_code(program, _SHORT)
+    verdict = run_code(program, Limits(0.5) if reason.startswith("time") else _AMPLE)
     assert not verdict.passed
     assert reason in verdict.reason
-    assert time.monotonic() - began < 8  # the limit is a second; the rest is for a busy machine
+    assert time.monotonic() - began < 8  # the rest is for a busy machine
     assert len(verdict.output) <= 4096
 
 
 @pytest.mark.usefixtures("nothing_left")
 def test_what_a_program_leaves_running_ends_with_it():
     program = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        time.sleep(1000)\n"
-    assert run_code(program, _SHORT).passed
+    assert run_code(program, _AMPLE).passed
 
 
 def test_files_of_the_user_are_not_there(tmp_path):
@@ -127,14 +130,14 @@ def test_files_of_the_user_are_not_there(tmp_path):
         "import os\nfor place in {places!r}:\n    assert not os.path.exists(place), place\nassert os.listdir('.') == []"
     )
     places = [str(tmp_path), str(tmp_path / "secret"), __file__, "/etc/passwd", "/run", "/var", "/sys"]
-    verdict = run_code(told.format(places=places), _SHORT)
+    verdict = run_code(told.format(places=places), _AMPLE)
     assert verdict.passed, verdict
 
 
 def test_a_listening_socket_of_the_machine_cannot_be_reached():
     with socket.create_server(("127.0.0.1", 0)) as door:
         door.settimeout(0.1)
-        assert not run_code(f"import socket\nsocket.create_connection({door.getsockname()!r})", _SHORT).passed
+        assert not run_code(f"import socket\nsocket.create_connection({door.getsockname()!r})", _AMPLE).passed
         with pytest.raises(TimeoutError):
             door.accept()
 
@@ -154,26 +157,26 @@ def test_ordinary_programs_pass_and_their_output_is_kept():
 
 
 def test_an_answer_may_do_what_it_likes_when_it_is_run_as_a_script():
-    assert run_code("if __name__ == '__main__':\n    print(input())", _SHORT).passed
+    assert run_code("if __name__ == '__main__':\n    print(input())", _AMPLE).passed
 
 
 def test_hashes_are_the_same_every_time():
-    one, two = (run_code("print(hash('a'), list({'a', 'b', 'c', 'd'}))", _SHORT).output for _ in range(2))
+    one, two = (run_code("print(hash('a'), list({'a', 'b', 'c', 'd'}))", _AMPLE).output for _ in range(2))
     assert one == two
 
 
 def test_a_program_longer_than_a_pipe_is_whole():
-    verdict = run_code("x = 1\n" * 50_000 + "assert x == 2", _SHORT)
+    verdict = run_code("x = 1\n" * 50_000 + "assert x == 2", _AMPLE)
     assert verdict.reason.startswith("AssertionError")
 
 
 def test_without_the_sandbox_time_and_memory_are_limited_still(tmp_path):
-    assert run_code("import os\nassert os.listdir('.') == []\nassert os.path.exists('/proc')", _SHORT, False).passed
-    assert "time" in run_code("while True:\n    pass", _SHORT, False).reason
-    assert "MemoryError" in run_code("bytearray(10**10)", _SHORT, False).reason
-    left = run_code("import os, time\nif os.fork() == 0:\n    time.sleep(50)", _SHORT, False)
+    assert run_code("import os\nassert os.listdir('.') == []\nassert os.path.exists('/proc')", _AMPLE, False).passed
+    assert "time" in run_code("while True:\n    pass", Limits(0.5), False).reason
+    assert "MemoryError" in run_code("bytearray(10**10)", _AMPLE, False).reason
+    left = run_code("import os, time\nif os.fork() == 0:\n    time.sleep(50)", _AMPLE, False)
     assert left.passed
-    assert left.seconds < 1
+    assert left.seconds < 4
 
 
 def test_a_place_that_cannot_be_made_is_no_failed_item(monkeypatch):
@@ -182,7 +185,7 @@ def test_a_place_that_cannot_be_made_is_no_failed_item(monkeypatch):
     if sys.executable.startswith("/usr/"):
         pytest.skip("this interpreter is the system's own, which is always shown")
     with pytest.raises(FairtuneError, match="could not be set up"):
-        run_code("pass", _SHORT)
+        run_code("pass", _AMPLE)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs the superuser, to be somebody else")

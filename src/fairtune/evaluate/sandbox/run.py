@@ -123,6 +123,14 @@ class _Run:
         self._began = time.monotonic()
         self._ready = False
         self._open: set[int] = set()
+        try:
+            self._start(asdict(limits), confined, room)
+        except OSError as error:
+            for end in tuple(self._open):
+                self._close(end)
+            raise FairtuneError(f"the process of a program could not be set up: {error}") from error
+
+    def _start(self, limits: dict[str, float], confined: bool, room: str | None) -> None:
         token, put = self._pipe()
         verdict, tell = self._pipe()
         alive, live = self._pipe()
@@ -130,7 +138,7 @@ class _Run:
         # Not -I, which would take the seed of hashes from the environment too; there is nothing else in it.
         command = [sys.executable, "-s", "-B", "-c", (_HERE / "tested.py").read_text(encoding="utf-8")]
         asked = {
-            **asdict(limits),
+            **limits,
             "confined": confined,
             "readable": _readable(),
             "environment": _ENVIRONMENT,
