@@ -40,3 +40,5 @@ def test_a_study_of_programs_runs_to_its_table(tmp_path, llama):
     assert {"generate", "check"} <= set(record["phases"])
     lines = [json.loads(line) for line in (folder / "examples" / "pass_at_1.jsonl").read_text().splitlines()]
     assert all(len(line["samples"]) == 2 for line in lines)
+    assert all(line["samples"][0]["output"] == line["output"] for line in lines)
+    assert any(len({sample["output"] for sample in line["samples"]}) == 2 for line in lines)

@@ -37,20 +37,12 @@ def further_answers(
     Args:
         done: told how many answers there are, all items together.
     """
-    drawn = []
-    for sample in range(1, spec.task.task.code.samples):
-        before = (sample - 1) * len(items)
-        drawn.append(
-            write(
-                model,
-                [item.prompt for item in items],
-                spec.task.task.max_new_tokens,
-                spec.task.task.generation,
-                seeds(spec, items, sample),
-                lambda count, before=before: done(before + count),  # type: ignore[misc]
-            )
-        )
-    return [tuple(answers[index] for answers in drawn) for index in range(len(items))]
+    task, more = spec.task.task, spec.task.task.code.samples - 1
+    prompts = [item.prompt for item in items for _ in range(more)]
+    drawn = [seeds(spec, items, sample) for sample in range(1, more + 1)]
+    own = [draws[index] for index in range(len(items)) for draws in drawn]
+    answers = write(model, prompts, task.max_new_tokens, task.generation, own, done)
+    return [tuple(answers[index * more : (index + 1) * more]) for index in range(len(items))]
 
 
 def tried(

@@ -47,6 +47,7 @@ _OPEN = 64
 _STACK = 16 * 2**20  # twice the usual, for recursion; each thread takes as much of the addresses
 _NOBODY = 65534
 _FAILED = 125
+_GRACE = 60
 
 # System calls that are refused, by their numbers: (x86_64, aarch64). Of memory that no limit of a process counts
 # (memfd, System V and POSIX queues), of sockets, of other processes' memory, and of rarely used parts of the kernel.
@@ -98,7 +99,9 @@ def main() -> None:
     if child == 0:
         os.close(asked["alive"])
         _or_fail(_init if asked["confined"] else _program, asked, helpers)
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
+    for end in (signal.SIGTERM, signal.SIGALRM):
+        signal.signal(end, lambda *_: os.kill(child, signal.SIGKILL))
+    signal.alarm(math.ceil(asked["seconds"]) + _GRACE)  # for the case that whoever started this is gone
     os.close(0)
     sys.exit(_code(os.waitpid(child, 0)[1]))
 
@@ -178,9 +181,6 @@ def _init(asked: dict[str, Any], helpers: int) -> None:
     _call("prctl", _SET_DUMPABLE, 0, 0, 0, 0)
     header, none = struct.pack("Ii", 0x20080522, 0), bytes(24)
     _call("syscall", _CAPSET[_machine()[0]], header, none)
-    # Should whoever started this be gone, nothing stays. Process 1 ignores a signal that it has no handler for.
-    signal.signal(signal.SIGALRM, lambda *_: os._exit(_FAILED))
-    signal.alarm(math.ceil(asked["seconds"]) + 5)
     child = os.fork()
     if child == 0:
         _or_fail(_program, asked, helpers)
