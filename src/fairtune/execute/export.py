@@ -13,7 +13,7 @@ import fairtune
 from fairtune.data import Encoded, Splits, encode_all
 from fairtune.errors import BudgetError, ModelError
 from fairtune.evaluate import llama_cpp
-from fairtune.evaluate.metrics import METRICS
+from fairtune.evaluate.metrics import metrics_of
 from fairtune.evaluate.parity import LogitFile, Seen, observe
 from fairtune.execute.find import Asked, finished
 from fairtune.execute.items import encode_parts, own_splits, scored_items
@@ -194,7 +194,7 @@ def answers_compared(items: Sequence[Encoded], run: Sequence[str], export: Seque
 
 def _as_recorded(spec: RunSpec, folder: RunFolder, before: Seen) -> int | None:
     """How many answers came out again as the run stored them: what the restored run is worth."""
-    stored = next((metric.name for metric in spec.metrics if METRICS[metric.name].needs == "generation"), None)
+    stored = next((name for name, metric in metrics_of(spec).items() if metric.needs == "generation"), None)
     if stored is None or before.answers is None:
         return None
     rows = read_lines(folder.examples(stored))

@@ -11,8 +11,9 @@ from typing import Any
 from fairtune.data import Leaks, Splits, load_splits
 from fairtune.data.augment import AUGMENTATIONS
 from fairtune.errors import Problem, SpecError
-from fairtune.evaluate.metrics import METRICS
+from fairtune.evaluate.metrics import METRICS, Facts
 from fairtune.execute.augment import beyond_data, resolve_augment
+from fairtune.execute.confined import beyond_sandbox
 from fairtune.execute.leaks import find_leaks
 from fairtune.execute.limits import beyond_limits
 from fairtune.methods import METHODS, Method
@@ -29,7 +30,8 @@ def vocabulary() -> Vocabulary:
     }
     metrics = {name: metric.version for name, metric in METRICS.items()}
     kinds = {name: AugmentWords(kind.options, kind.changes) for name, kind in AUGMENTATIONS.items()}
-    return Vocabulary(methods, metrics, TASKS, kinds)
+    of_labels = frozenset(name for name, metric in METRICS.items() if metric.of_labels)
+    return Vocabulary(methods, metrics, TASKS, kinds, of_labels)
 
 
 def _default_rate(method: Method, options: Mapping[str, Any]) -> float | None:
@@ -61,10 +63,10 @@ def read_request(path: Path) -> Request:
     words = vocabulary()
     loaded = load_study(path, words)
     splits = load_splits(loaded.task, loaded.task_root)
-    problems = [*_unsuited(loaded, splits), *beyond_data(loaded.augments, splits)]
+    problems = [*_unsuited(loaded, splits), *beyond_sandbox(loaded), *beyond_data(loaded.augments, splits)]
     if problems:
         raise SpecError(problems, str(path))
-    specs = expand(loaded, words, identify, splits.fingerprint(), resolve_augment)
+    specs = expand(loaded, words, identify, splits.fingerprint(), resolve_augment, splits.labels)
     problems = beyond_limits(specs)
     if problems:
         raise SpecError(problems, str(path))
@@ -73,16 +75,25 @@ def read_request(path: Path) -> Request:
 
 def _unsuited(loaded: LoadedStudy, splits: Splits) -> list[Problem]:
     """What the file asks for and its data cannot give."""
-    if not splits.plain_text:
-        asked = "samples" in loaded.task.model_fields_set
-        return [Problem("task.samples", "samples are written for plain text; this task has answers")] if asked else []
+    facts = _facts(loaded, splits)
+    problems = []
+    if not facts.plain_text and "samples" in loaded.task.model_fields_set:
+        problems.append(Problem("task.samples", "samples are written for plain text; this task has answers"))
     where = "evaluate" if loaded.study.evaluate is not None else "task.metrics"
-    possible = ", ".join(name for name, metric in METRICS.items() if metric.needs == "likelihood")
-    return [
-        Problem(
-            f"{where}[{index}]",
-            f"{name} compares generated answers with references, and plain text has no answers; write {possible}",
-        )
-        for index, name in enumerate(loaded.metrics)
-        if METRICS[name].needs == "generation"
-    ]
+    possible = ", ".join(name for name, metric in METRICS.items() if metric.fits(facts) is None)
+    for index, name in enumerate(loaded.metrics):
+        reason = METRICS[name].fits(facts)
+        if reason:
+            problems.append(Problem(f"{where}[{index}]", f"{name} {reason}; possible: {possible}"))
+    return problems
+
+
+def _facts(loaded: LoadedStudy, splits: Splits) -> Facts:
+    task = loaded.task
+    return Facts(
+        plain_text=splits.plain_text,
+        labels=splits.labels,
+        tests=all(example.checks for example in splits.test),
+        samples=task.code.samples,
+        drawn=task.generation.temperature > 0,
+    )

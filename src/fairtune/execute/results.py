@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from fairtune.evaluate.metrics import METRICS, Metric, Outcome
-from fairtune.records import MetricValue, RunFolder, write_lines
+from fairtune.evaluate.metrics import Metric, Outcome, metrics_of
+from fairtune.execute.confined import signature_of
+from fairtune.records import LabelScores, MetricValue, RunFolder, write_lines
 from fairtune.stats import estimate
 from fairtune.study import RunSpec
 
@@ -16,11 +18,11 @@ from fairtune.study import RunSpec
 def score(spec: RunSpec, outcomes: Sequence[Outcome], folder: RunFolder) -> dict[str, MetricValue]:
     """Every metric of the run; writes ``examples/<metric>.jsonl`` for each."""
     values: dict[str, MetricValue] = {}
-    for chosen in spec.metrics:
-        metric = METRICS[chosen.name]
+    for name, metric in metrics_of(spec).items():
         items = [metric.item(outcome) for outcome in outcomes]
-        values[metric.name] = metric_value(metric, np.array([items], dtype=np.float64))
-        write_lines(folder.examples(metric.name), _lines(metric, outcomes, items))
+        value = metric_value(metric, np.array([items], dtype=np.float64))
+        values[name] = value.model_copy(update={"signature": signature_of(spec)}) if metric.runs_code else value
+        write_lines(folder.examples(name), _lines(metric, outcomes, items))
     return values
 
 
@@ -38,7 +40,14 @@ def metric_value(metric: Metric, statistics: Any) -> MetricValue:
         interval=found.method,
         signature=metric.signature(),
         reason=found.reason,
+        per_label=_per_label(metric, statistics),
     )
+
+
+def _per_label(metric: Metric, statistics: Any) -> dict[str, LabelScores] | None:
+    """Of one run; of the mean over several there is no table."""
+    found = metric.by_label(statistics[0].sum(axis=0)) if len(statistics) == 1 else None
+    return None if found is None else {label: LabelScores.model_validate(scores) for label, scores in found.items()}
 
 
 def _lines(metric: Metric, outcomes: Sequence[Outcome], items: Sequence[tuple[float, ...]]) -> Iterator[dict[str, Any]]:
@@ -52,4 +61,5 @@ def _lines(metric: Metric, outcomes: Sequence[Outcome], items: Sequence[tuple[fl
             "scores": dict(zip(metric.statistics, numbers, strict=True)),
             "tokens": outcome.output_tokens if generated else outcome.loss_tokens,
             "stopped": outcome.stopped if generated else None,
+            **({"samples": [asdict(trial) for trial in outcome.trials]} if metric.runs_code else {}),
         }

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from fairtune.study import RunSpec
 
 Status = Literal["ok", "does_not_fit", "out_of_memory", "diverged", "timeout", "failed", "interrupted"]
-Phase = Literal["load", "teach", "train", "evaluate", "generate"]
+Phase = Literal["load", "teach", "train", "evaluate", "generate", "check"]
 VERSION: Literal[1] = 1
 
 
@@ -27,6 +27,15 @@ class ErrorInfo(Part):
     message: str = Field(description="one sentence for people; the traceback is in log.txt")
 
 
+class LabelScores(Part):
+    """How one label was predicted; a share without anything to be a share of is 0, as scikit-learn has it."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int = Field(description="items that have the label")
+
+
 class MetricValue(Part):
     """A score with its 95 % interval."""
 
@@ -35,11 +44,12 @@ class MetricValue(Part):
     high: float | None = Field(description="upper end of the 95 % interval")
     n: int = Field(description="items scored")
     unit: str
-    higher_is_better: bool
+    higher_is_better: bool | None = Field(description="None where neither way is better by itself")
     version: int = Field(description="of the metric's meaning")
     interval: str = Field(description="how the interval was made")
     signature: str | None = Field(default=None, description="the library's own description of the metric")
     reason: str | None = Field(default=None, description="why a number is missing")
+    per_label: dict[str, LabelScores] | None = Field(default=None, description="of metrics of labels, for one run")
 
 
 class PhaseCost(Part):

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fairtune.evaluate.metrics import METRICS
+from fairtune.evaluate.metrics import Metric
 from fairtune.records import Phase
 from fairtune.report.collect import AGAINST_BASE, AMONG_METHODS, AMONG_PRECISIONS, Comparison, Report, Row
 from fairtune.report.leaks import LEAKED
 from fairtune.study import RunSpec
 from fairtune.units import format_bytes, format_count, format_seconds
 
-_MARKS = {"better": "▲", "worse": "▼", "no difference shown": "≈"}
+_MARKS = {"better": "▲", "worse": "▼", "no difference shown": "≈", "higher": "△", "lower": "▽"}
+_ARROWS = {True: " ↑", False: " ↓", None: ""}
 _MEASURED: tuple[Phase, ...] = ("train", "evaluate", "generate")
 
 
@@ -101,11 +102,13 @@ def _quality(report: Report) -> TextTable:
 
 def _headings(report: Report) -> list[str]:
     """Which way is better; and a sign at metrics whose items stand in the training data."""
-    return [f"{name} {_arrow(name)}{f' {LEAKED}' if name in report.leaked else ''}" for name in report.metrics]
+    return [
+        f"{name}{_arrow(report.known[name])}{f' {LEAKED}' if name in report.leaked else ''}" for name in report.metrics
+    ]
 
 
-def _arrow(name: str) -> str:
-    return "↑" if METRICS[name].higher_is_better else "↓"
+def _arrow(metric: Metric) -> str:
+    return _ARROWS[metric.higher_is_better]
 
 
 def _score(row: Row, name: str, report: Report) -> tuple[str, ...]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from fairtune.errors import RecordError
-from fairtune.evaluate.metrics import METRICS, Metric
+from fairtune.evaluate.metrics import Metric, metric_of, metrics_of
 from fairtune.records import MetricValue, Phase, RunFolder, RunRecord, read_lines
 from fairtune.report.leaks import leaked_metrics
 from fairtune.report.notes import notes_of
@@ -106,6 +106,8 @@ class Report:
     rows: tuple[Row, ...]
     comparisons: tuple[Comparison, ...]
     notes: tuple[str, ...]
+    known: Mapping[str, Metric]
+    """The metrics by their names."""
     leaked: frozenset[str] = frozenset()
     """Metrics with items that stand in the training or validation data."""
 
@@ -113,7 +115,7 @@ class Report:
 def collect(study: str, entries: Sequence[Entry]) -> Report:
     """Reads the examples of all finished runs and compares every method with the base of its model."""
     tables, problems = _read_tables(entries)
-    metrics = tuple(dict.fromkeys(metric.name for entry in entries for metric in entry.spec.metrics))
+    metrics = {name: metric for entry in entries for name, metric in metrics_of(entry.spec).items()}
     rows: list[Row] = []
     wholes: list[Row] = []
     comparisons: list[Comparison] = []
@@ -131,14 +133,15 @@ def collect(study: str, entries: Sequence[Entry]) -> Report:
     comparisons += _among(wholes, tables, metrics)
     records = [entry.record for entry in entries if entry.record]
     notes = [*problems, *_unpaired(entries, tables), *notes_of(records, bool(comparisons))]
-    adjusted, leaked = tuple(_adjusted(comparisons)), leaked_metrics(records)
-    return Report(study, tuple(entries), metrics, tuple(rows), adjusted, tuple(notes), leaked)
+    adjusted, leaked = tuple(_adjusted(comparisons, metrics)), leaked_metrics(records)
+    return Report(study, tuple(entries), tuple(metrics), tuple(rows), adjusted, tuple(notes), metrics, leaked)
 
 
 Table = tuple[tuple[str, ...], Floats]
 """Items, and their ``(items, k)`` or ``(runs, items, k)`` statistics."""
 Tables = dict[tuple[str, str], Table]
 """By run and metric."""
+Metrics = Mapping[str, Metric]
 
 
 def _read_tables(entries: Iterable[Entry]) -> tuple[Tables, list[str]]:
@@ -147,16 +150,18 @@ def _read_tables(entries: Iterable[Entry]) -> tuple[Tables, list[str]]:
     for entry in entries:
         for chosen in entry.spec.metrics if entry.ok else ():
             try:
-                tables[entry.spec.run_id, chosen.name] = _table(entry.folder.examples(chosen.name), chosen.name)
+                tables[entry.spec.run_id, chosen.name] = _table(
+                    entry.folder.examples(chosen.name), metric_of(entry.spec, chosen.name)
+                )
             except RecordError as error:
                 problems.append(f"{error}; differences with this run are left out")
     return tables, problems
 
 
-def _table(path: Path, name: str) -> Table:
+def _table(path: Path, metric: Metric) -> Table:
     lines = read_lines(path)
     try:
-        numbers = [[float(line["scores"][key]) for key in METRICS[name].statistics] for line in lines]
+        numbers = [[float(line["scores"][key]) for key in metric.statistics] for line in lines]
         # The prompt as the model saw it belongs to the item: another template asks something else.
         return tuple(f"{line['id']} {line['prompt_hash']}" for line in lines), np.array(numbers, dtype=np.float64)
     except (KeyError, TypeError, ValueError) as error:
@@ -181,21 +186,19 @@ def _baseline(entry: Entry, entries: Sequence[Entry]) -> Entry | None:
     return None
 
 
-def _row(
-    entries: Sequence[Entry], base: Entry | None, tables: Tables, metrics: Sequence[str], mean: bool = False
-) -> Row:
+def _row(entries: Sequence[Entry], base: Entry | None, tables: Tables, metrics: Metrics, mean: bool = False) -> Row:
     values: dict[str, MetricValue] = {}
     uplift: dict[str, Difference] = {}
-    for name in metrics:
+    for name, metric in metrics.items():
         ours = _stacked(entries, name, tables)
         record = entries[0].record
         single = record.metrics.get(name) if record else None
         if single and not mean:
             values[name] = single
         elif single and ours is not None:
-            values[name] = _mean_value(single, METRICS[name], ours[1])
+            values[name] = _mean_value(single, metric, ours[1])
         theirs = _stacked([base], name, tables) if base else None
-        difference = _difference(name, ours, theirs)
+        difference = _difference(metric, ours, theirs)
         if difference:
             uplift[name] = difference
     return Row(tuple(entries), mean, values, uplift)
@@ -219,11 +222,12 @@ def _mean_value(single: MetricValue, metric: Metric, statistics: Floats) -> Metr
             "high": found.high,
             "interval": found.method,
             "reason": found.reason,
+            "per_label": None,
         }
     )
 
 
-def _among(wholes: Sequence[Row], tables: Tables, metrics: Sequence[str]) -> list[Comparison]:
+def _among(wholes: Sequence[Row], tables: Tables, metrics: Metrics) -> list[Comparison]:
     """Every pair of trained methods on one model at one precision, and of precisions of one method."""
     found: list[Comparison] = []
     for first, second in itertools.combinations(wholes, 2):
@@ -242,21 +246,21 @@ def _family(first: RunSpec, second: RunSpec) -> str | None:
     return AMONG_PRECISIONS if (first.method, first.augment) == (second.method, second.augment) else None
 
 
-def _differences(first: Row, second: Row, tables: Tables, metrics: Sequence[str]) -> dict[str, Difference]:
+def _differences(first: Row, second: Row, tables: Tables, metrics: Metrics) -> dict[str, Difference]:
     found: dict[str, Difference] = {}
-    for name in metrics:
+    for name, metric in metrics.items():
         ours, theirs = _stacked(first.entries, name, tables), _stacked(second.entries, name, tables)
-        difference = _difference(name, ours, theirs)
+        difference = _difference(metric, ours, theirs)
         if difference:
             found[name] = difference
     return found
 
 
-def _difference(name: str, ours: Table | None, theirs: Table | None) -> Difference | None:
+def _difference(metric: Metric, ours: Table | None, theirs: Table | None) -> Difference | None:
     """None where the items differ, where there is only one, or where a score is not finite."""
     if ours is None or theirs is None or ours[0] != theirs[0] or len(ours[0]) < 2:
         return None
-    found = paired_difference(ours[1], theirs[1], METRICS[name].aggregate)
+    found = paired_difference(ours[1], theirs[1], metric.aggregate)
     return found if np.isfinite([found.difference, found.low, found.high]).all() else None
 
 
@@ -281,7 +285,7 @@ def _compared(family: str, row: Row, others: Sequence[Entry], found: dict[str, D
     ]
 
 
-def _adjusted(comparisons: Sequence[Comparison]) -> list[Comparison]:
+def _adjusted(comparisons: Sequence[Comparison], metrics: Metrics) -> list[Comparison]:
     """Holm within each family and metric, and the verdict."""
     families: dict[tuple[str, str], list[Comparison]] = {}
     for comparison in comparisons:
@@ -289,7 +293,7 @@ def _adjusted(comparisons: Sequence[Comparison]) -> list[Comparison]:
     adjusted: list[Comparison] = []
     for (_, name), family in families.items():
         for comparison, p in zip(family, holm([member.p for member in family]), strict=True):
-            verdict = _verdict(comparison.difference, p, METRICS[name])
+            verdict = _verdict(comparison.difference, p, metrics[name])
             adjusted.append(replace(comparison, p_adjusted=p, verdict=verdict))
     return adjusted
 
@@ -297,6 +301,8 @@ def _adjusted(comparisons: Sequence[Comparison]) -> list[Comparison]:
 def _verdict(difference: float, p: float, metric: Metric) -> str:
     if p >= LEVEL:
         return "no difference shown"
+    if metric.higher_is_better is None:
+        return "higher" if difference > 0 else "lower"
     return "better" if (difference > 0) == metric.higher_is_better else "worse"
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from fairtune.evaluate.sandbox import confinement
 from fairtune.records import RunRecord
 from fairtune.report.leaks import leak_notes
 
 _SIGNS = (
     "Intervals: 95 %, over test items; for a mean they speak of these seeds. Δ: paired difference, to the base "
-    "where no other is named. ▲ better, ▼ worse, ≈ no difference shown, at 5 % (approximate randomisation; "
-    "Holm over all comparisons of a table within each metric)."
+    "where no other is named. ▲ better, ▼ worse, △ higher and ▽ lower where neither is better, ≈ no difference shown, "
+    "at 5 % (approximate randomisation; Holm over all comparisons of a table within each metric)."
 )
 
 
 def notes_of(records: Sequence[RunRecord], compared: bool) -> list[str]:
     """Each once, in the order of importance. ``compared``: whether there are differences to be read."""
-    told = [leak_notes, _bad_rows, _findings, _augmented, _cuts, _skipped, _slow_fp16, _missing_intervals]
+    told = [leak_notes, _bad_rows, _findings, _augmented, _cuts, _unconfined, _skipped, _slow_fp16, _missing_intervals]
     notes = [note for tell in told for note in tell(records)]
     return list(dict.fromkeys([*notes, *([_SIGNS] if compared else [])]))
 
@@ -65,6 +66,13 @@ def _cuts(records: Sequence[RunRecord]) -> Iterator[str]:
                 f"Cut: {record.tokens.cut_examples} training examples were longer than max_length and lost "
                 f"{record.tokens.cut_tokens} tokens ({_name(record)})."
             )
+
+
+def _unconfined(records: Sequence[RunRecord]) -> Iterator[str]:
+    for record in records:
+        for name, value in record.metrics.items():
+            if value.signature == confinement(False):
+                yield f"{name}: programs ran without a sandbox, since the study says `allow_unsafe_code: true`."
 
 
 def _skipped(records: Sequence[RunRecord]) -> Iterator[str]:

@@ -22,7 +22,7 @@ from fairtune.study.spec import (
     TeacherRef,
     Training,
 )
-from fairtune.study.task import Generation, Prompt, Samples, Task
+from fairtune.study.task import Code, Generation, Prompt, Samples, Task
 from fairtune.study.vocabulary import AugmentWords, MethodWords, Vocabulary
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "AugmentWords",
     "Budget",
     "Checkpoint",
+    "Code",
     "Generation",
     "LoadedStudy",
     "MethodChoice",

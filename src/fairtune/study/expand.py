@@ -25,7 +25,7 @@ from fairtune.study.teacher import find_teacher
 from fairtune.study.vocabulary import TEACHER, Vocabulary
 
 # What a task says of how its items are read and answered; its data have a fingerprint of their own.
-_READING = {"prompt", "max_new_tokens", "generation", "window", "samples"}
+_READING = {"prompt", "max_new_tokens", "generation", "code", "window", "samples"}
 
 IdentifyModel = Callable[[ModelRef, Path], ModelChoice]
 ResolveAugment = Callable[[AugmentChoice, Path], AugmentChoice]
@@ -41,6 +41,7 @@ def expand(
     identify_model: IdentifyModel,
     task_fingerprint: str,
     resolve_augment: ResolveAugment = _as_it_is,
+    labels: tuple[str, ...] = (),
 ) -> list[RunSpec]:
     """The RunSpecs of a study, in the order models × precisions × methods × augmentations × seeds.
 
@@ -51,10 +52,11 @@ def expand(
         identify_model: resolves a model to the fingerprint of its weights (models room).
         task_fingerprint: hash of the task's rows and their split (data room).
         resolve_augment: says what stands for the files and models that an augmentation uses (data and models rooms).
+        labels: label set of the task's rows, in the order of answers (data room).
     """
     models = _told_apart([identify_model(ref, loaded.root) for ref in loaded.study.models])
     _require_models(loaded, models)
-    task = TaskChoice(task=loaded.task, root=str(loaded.task_root), fingerprint=task_fingerprint)
+    task = TaskChoice(task=loaded.task, root=str(loaded.task_root), fingerprint=task_fingerprint, labels=labels)
     augments = [choice and resolve_augment(choice, loaded.root) for choice in loaded.augments]
     drafts = [
         draft
@@ -122,14 +124,22 @@ def _seeded(
             task=task,
             precision=precision,
             training=_training(loaded, vocabulary, candidate),
-            metrics=tuple(MetricChoice(name=name, version=vocabulary.metrics[name]) for name in loaded.metrics),
+            metrics=_metrics(loaded, vocabulary),
             seed=seed,
             augment=augment,
             budget=loaded.study.budget,
             checkpoint=loaded.study.checkpoint,
             parallel=loaded.study.parallel,
             allow_leakage=loaded.study.allow_leakage,
+            allow_unsafe_code=loaded.study.allow_unsafe_code,
         )
+
+
+def _metrics(loaded: LoadedStudy, vocabulary: Vocabulary) -> tuple[MetricChoice, ...]:
+    return tuple(
+        MetricChoice(name=name, version=vocabulary.metrics[name], of_labels=name in vocabulary.of_labels)
+        for name in loaded.metrics
+    )
 
 
 def _training(loaded: LoadedStudy, vocabulary: Vocabulary, candidate: Candidate) -> Training | None:
@@ -167,8 +177,10 @@ def _identity(spec: RunSpec) -> dict[str, Any]:
         "precision": spec.precision,
         "training": spec.training.model_dump(exclude_defaults=True) if spec.training else None,
         "metrics": [[metric.name, metric.version] for metric in spec.metrics],
-        "seed": spec.seed if spec.method.trains or spec.model.scratch else None,
+        "seed": spec.seed if spec.method.trains or spec.model.scratch or task.generation.temperature else None,
         **_augment(spec.augment),
+        # The rows do not tell labels that none of them has, and a mean over labels counts those too.
+        **({"labels": spec.task.labels} if any(metric.of_labels for metric in spec.metrics) else {}),
     }
 
 

@@ -227,6 +227,9 @@ class Study(Strict):
     allow_leakage: bool = Field(
         default=False, description="run although test items stand in the training data; the report says so"
     )
+    allow_unsafe_code: bool = Field(
+        default=False, description="run programs that models wrote even where there is no sandbox; the report says so"
+    )
 
 
 class ModelChoice(Strict):
@@ -286,6 +289,7 @@ class MetricChoice(Strict):
 
     name: str
     version: int
+    of_labels: bool = Field(default=False, description="whether its numbers are those of the task's label set")
 
 
 class RunSpec(Strict):
@@ -307,6 +311,7 @@ class RunSpec(Strict):
     checkpoint: MaybeCheckpoint = Field(default=Checkpoint(), description="None where nothing is kept to go on from")
     parallel: Parallel = Parallel()
     allow_leakage: bool = False
+    allow_unsafe_code: bool = False
 
     @property
     def ranks(self) -> int:

@@ -47,3 +47,5 @@ class Vocabulary:
     metrics: Mapping[str, int]
     tasks: Mapping[str, Path]
     augmentations: Mapping[str, AugmentWords] = field(default_factory=dict)
+    of_labels: frozenset[str] = frozenset()
+    """Metrics whose numbers are those of a label set."""

@@ -1,6 +1,6 @@
 """What is measured: one file a metric, one table of names. No torch.
 
-A new metric is a new file here and a row in :data:`METRICS`.
+A new metric is a new file here and a row in :data:`METRICS`. Of a run, :func:`metric_of` knows its metrics.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from fairtune.evaluate.metrics.bleu import Bleu
 from fairtune.evaluate.metrics.chrf import Chrf
 from fairtune.evaluate.metrics.cross_entropy import CrossEntropy
 from fairtune.evaluate.metrics.exact_match import ExactMatch
+from fairtune.evaluate.metrics.pass_at_k import PassAtK
 from fairtune.evaluate.metrics.perplexity import Perplexity
-from fairtune.evaluate.metrics.protocol import Floats, Metric, Outcome
+from fairtune.evaluate.metrics.protocol import Facts, Floats, Metric, Outcome, Trial
+from fairtune.study import RunSpec
 
 METRICS: dict[str, Metric] = {
     "perplexity": Perplexity(),
@@ -18,6 +20,22 @@ METRICS: dict[str, Metric] = {
     "bleu": Bleu(),
     "chrf": Chrf(),
     "exact_match": ExactMatch(),
+    # The k of the paper, and the two between that others report.
+    "pass_at_1": PassAtK(1),
+    "pass_at_5": PassAtK(5),
+    "pass_at_10": PassAtK(10),
+    "pass_at_100": PassAtK(100),
 }
 
-__all__ = ["METRICS", "Floats", "Metric", "Outcome"]
+
+def metric_of(spec: RunSpec, name: str) -> Metric:
+    """A metric of a run, by its name: everybody who has a run asks here, since a metric may depend on its task."""
+    return METRICS[name].with_labels(spec.task.labels)
+
+
+def metrics_of(spec: RunSpec) -> dict[str, Metric]:
+    """All metrics of a run, by name."""
+    return {chosen.name: metric_of(spec, chosen.name) for chosen in spec.metrics}
+
+
+__all__ = ["METRICS", "Facts", "Floats", "Metric", "Outcome", "Trial", "metric_of", "metrics_of"]

@@ -7,11 +7,11 @@ A test holds it equal to ``sacrebleu.corpus_bleu``.
 from __future__ import annotations
 
 import functools
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from fairtune.evaluate.metrics.protocol import Floats, Outcome
+from fairtune.evaluate.metrics.protocol import Floats, Metric, Outcome, answer_of
 
 _ORDER = 4
 
@@ -23,28 +23,25 @@ def _sacrebleu() -> Any:
     return BLEU(effective_order=True)  # only for the counts of single sentences, which it does not change
 
 
-class Bleu:
+class Bleu(Metric):
     """Corpus BLEU, 0–100."""
 
     name = "bleu"
     version = 1
     unit = "BLEU, 0–100"
     higher_is_better = True
-    needs: Literal["likelihood", "generation"] = "generation"
-    statistics: tuple[str, ...] = (
+    needs = "generation"
+    statistics = (
         "output_length",
         "reference_length",
         *(f"matches_{n}" for n in range(1, _ORDER + 1)),
         *(f"ngrams_{n}" for n in range(1, _ORDER + 1)),
     )
-    proportion = False
     description = "corpus BLEU of generated answers (sacrebleu, 13a tokenisation)"
 
     def item(self, outcome: Outcome) -> tuple[float, ...]:
         """Lengths, matching n-grams and n-grams of one answer."""
-        if outcome.output is None:
-            raise ValueError(f"item {outcome.id} has no generated answer")
-        score = _sacrebleu().sentence_score(outcome.output, [outcome.reference])
+        score = _sacrebleu().sentence_score(answer_of(outcome), [outcome.reference])
         return tuple(float(count) for count in (score.sys_len, score.ref_len, *score.counts, *score.totals))
 
     def aggregate(self, sums: Floats) -> Floats:

@@ -6,11 +6,11 @@ sacrebleu counts; the formula is written out here over arrays. A test holds it e
 from __future__ import annotations
 
 import functools
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from fairtune.evaluate.metrics.protocol import Floats, Outcome
+from fairtune.evaluate.metrics.protocol import Floats, Metric, Outcome, answer_of
 
 _ORDER = 6
 _BETA_SQUARED = 4.0
@@ -23,26 +23,21 @@ def _sacrebleu() -> Any:
     return CHRF()
 
 
-class Chrf:
+class Chrf(Metric):
     """Corpus chrF2, 0–100."""
 
     name = "chrf"
     version = 1
     unit = "chrF2, 0–100"
     higher_is_better = True
-    needs: Literal["likelihood", "generation"] = "generation"
-    statistics: tuple[str, ...] = tuple(
-        f"{what}_{n}" for n in range(1, _ORDER + 1) for what in ("output", "reference", "matches")
-    )
-    proportion = False
+    needs = "generation"
+    statistics = tuple(f"{what}_{n}" for n in range(1, _ORDER + 1) for what in ("output", "reference", "matches"))
     description = "corpus chrF2 of generated answers (sacrebleu)"
 
     def item(self, outcome: Outcome) -> tuple[float, ...]:
         """For each n: n-grams of the output, of the reference, and matches."""
-        if outcome.output is None:
-            raise ValueError(f"item {outcome.id} has no generated answer")
         # sacrebleu's public scores hide the counts that a corpus score is made of.
-        counts = _sacrebleu()._extract_corpus_statistics([outcome.output], [[outcome.reference]])[0]
+        counts = _sacrebleu()._extract_corpus_statistics([answer_of(outcome)], [[outcome.reference]])[0]
         return tuple(float(count) for count in counts)
 
     def aggregate(self, sums: Floats) -> Floats:

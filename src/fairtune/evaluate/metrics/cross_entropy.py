@@ -5,21 +5,18 @@ The logarithm of perplexity. For a character tokenizer it is nats per character.
 
 from __future__ import annotations
 
-from typing import Literal
-
-from fairtune.evaluate.metrics.protocol import Floats, Outcome
+from fairtune.evaluate.metrics.protocol import Floats, Metric, Outcome, ratio
 
 
-class CrossEntropy:
+class CrossEntropy(Metric):
     """Mean negative log-likelihood per supervised token."""
 
     name = "cross_entropy"
     version = 1
     unit = "nats per supervised token"
     higher_is_better = False
-    needs: Literal["likelihood", "generation"] = "likelihood"
-    statistics: tuple[str, ...] = ("loss_nats", "tokens")
-    proportion = False
+    needs = "likelihood"
+    statistics = ("loss_nats", "tokens")
     description = "mean negative log-likelihood of the reference's tokens, in nats"
 
     def item(self, outcome: Outcome) -> tuple[float, ...]:
@@ -30,9 +27,4 @@ class CrossEntropy:
 
     def aggregate(self, sums: Floats) -> Floats:
         """Nats per token."""
-        value: Floats = sums[..., 0] / sums[..., 1]
-        return value
-
-    def signature(self) -> str | None:
-        """None: the definition is above."""
-        return None
+        return ratio(sums)

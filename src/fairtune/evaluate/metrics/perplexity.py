@@ -5,23 +5,20 @@ A mean over tokens of the whole test set, not a mean of batch or item means.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
-from fairtune.evaluate.metrics.protocol import Floats, Outcome
+from fairtune.evaluate.metrics.protocol import Floats, Metric, Outcome
 
 
-class Perplexity:
+class Perplexity(Metric):
     """exp of the mean negative log-likelihood per answer token."""
 
     name = "perplexity"
     version = 1
     unit = "per answer token"
     higher_is_better = False
-    needs: Literal["likelihood", "generation"] = "likelihood"
-    statistics: tuple[str, ...] = ("loss_nats", "tokens")
-    proportion = False
+    needs = "likelihood"
+    statistics = ("loss_nats", "tokens")
     description = "exp of the mean negative log-likelihood of the reference answer's tokens"
 
     def item(self, outcome: Outcome) -> tuple[float, ...]:
@@ -35,7 +32,3 @@ class Perplexity:
         with np.errstate(over="ignore"):
             value: Floats = np.exp(sums[..., 0] / sums[..., 1])
         return value
-
-    def signature(self) -> str | None:
-        """None: the definition is above."""
-        return None
