@@ -23,6 +23,7 @@ from typing import Any
 
 from fairtune.evaluate.harness.encoding import Encoder
 from fairtune.evaluate.harness.tasks import open_benchmark
+from peers.alternate import in_turn, middle, one
 from transformers import AutoConfig
 
 from fairtune.data.starter import SMALL_MODEL
@@ -32,8 +33,6 @@ from fairtune.models.opening import open_tokenizer
 from fairtune.study import BenchmarkRef, ModelRef
 
 ROOT = Path(__file__).parents[1]
-from peers.alternate import in_turn, middle, one
-
 SIDES = ("fairtune", "lm-eval")
 GOALS = {"hellaswag": 1.8, "mmlu": 7.0, "arc": 15.0, "gsm8k": 2.5}
 SHOTS = {"hellaswag": 0, "mmlu": 5, "gsm8k": 5}
