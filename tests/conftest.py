@@ -11,6 +11,8 @@ import pytest
 
 from tests import tiny
 
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -21,6 +23,8 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("FAIRTUNE_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hub")))
         patch.setenv("OMP_NUM_THREADS", "1")
+        # Processes of runs have the environment of the first of them.
+        patch.setenv("FAIRTUNE_BENCHMARK_DATA", str(SHARED_DATA))
         yield
 
 
@@ -56,7 +60,6 @@ def lm_eval_names() -> None:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real task data beside the project, where they are."""
-    folder = Path(__file__).parents[2] / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip(f"needs the real task data in {folder}, which are not part of the project")
-    return folder
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"needs the real task data in {SHARED_DATA}, which are not part of the project")
+    return SHARED_DATA

@@ -215,7 +215,7 @@ def test_the_benchmarks_that_ship_run_on_real_items_to_their_table(tmp_path, gpt
     asked = [{"benchmark": file, "limit": 3} for file in files.values()]
     asked[1]["num_fewshot"], asked[2] = 5, {**asked[2], "num_fewshot": 1, **FEW}
     path = study(tmp_path, gpt2, evaluate=asked, methods=["base", {"lora": {"rank": 2}}])
-    run = inside("run", path, cwd=tmp_path, FAIRTUNE_BENCHMARK_DATA=str(shared_data))
+    run = inside("run", path, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     for name in ("hellaswag.acc_norm", "mmlu_four.acc", "gsm8k.exact_match.flexible-extract"):
         assert name in run.stdout.replace("\n", "")

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fairtune.data.by_place import ByPlace
-from fairtune.data.examples import Example, Message, digest
+from fairtune.data.examples import Checks, Example, Message, digest
 
 Rows = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
@@ -45,6 +45,7 @@ class Examples(Sequence[Example]):
         for example in examples:
             kept.append(example)
             size += sum(len(message.content) for message in example.messages)
+            size += len(example.checks.before + example.checks.after) if example.checks else 0
             if size > in_memory:
                 return cls(_OnDisk.of(kept, examples))
         return cls(kept)
@@ -135,10 +136,12 @@ class _OnDisk(ByPlace[Example]):
 
 def _line(example: Example) -> str:
     turns = [[message.role, message.content] for message in example.messages]
-    kept = example.id, turns, example.task_system, example.where, example.group, example.origin
+    checks = example.checks and (example.checks.before, example.checks.after)
+    kept = example.id, turns, example.task_system, example.where, example.group, example.origin, checks
     return json.dumps(kept, ensure_ascii=False)
 
 
 def _example(line: str) -> Example:
-    name, turns, *others = json.loads(line)
-    return Example(name, tuple(Message(role, content) for role, content in turns), *others)
+    name, turns, *others, checks = json.loads(line)
+    messages = tuple(Message(role, content) for role, content in turns)
+    return replace(Example(name, messages, *others), checks=Checks(*checks) if checks else None)

@@ -20,6 +20,23 @@ class Message:
 
 
 @dataclass(frozen=True)
+class Checks:
+    """What makes a program of an answer that is code: the text before it, and the tests behind it."""
+
+    before: str
+    after: str
+
+    def program(self, code: str) -> str:
+        """The whole program, which passes if it reaches its end."""
+        return "\n\n".join(part for part in (self.before, code, self.after) if part) + "\n"
+
+    @property
+    def digest(self) -> str:
+        """Stands for both texts."""
+        return digest(json.dumps([self.before, self.after]))
+
+
+@dataclass(frozen=True)
 class Example:
     """A conversation whose last turn is the answer, or a document of plain text: an answer alone.
 
@@ -36,6 +53,8 @@ class Example:
     """Examples of one group stand on one side of a split."""
     origin: str = field(default="", compare=False)
     """Of an example that was made from another: how, and from which (``eda of 0f3c…``)."""
+    checks: Checks | None = None
+    """The tests of an answer that is a program. No part of the id, which names what is asked and answered."""
 
     @property
     def prompt(self) -> tuple[Message, ...]:

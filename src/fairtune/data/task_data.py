@@ -49,7 +49,7 @@ class Splits:
         return any(example.is_text for example in self.test)
 
     def fingerprint(self) -> str:
-        """Hash over ids (content) of every part in order; the same for the same content in any file."""
+        """Hash over ids (content) and tests of every part in order; the same for the same content in any file."""
         return self._fingerprint
 
     @functools.cached_property
@@ -58,7 +58,9 @@ class Splits:
         for place, (name, example) in enumerate(
             (name, example) for name, part in self.parts.items() for example in part
         ):
-            found.update(f"{chr(10) if place else ''}{name} {example.id}".encode())
+            # Tests decide the score: with others, a run is another.
+            tests = f" {example.checks.digest}" if example.checks else ""
+            found.update(f"{chr(10) if place else ''}{name} {example.id}{tests}".encode())
         return found.hexdigest()[:16]
 
 

@@ -18,11 +18,13 @@ from fairtune.data import (
     join,
     require_context,
 )
-from fairtune.evaluate.generation import Answer, generate
+from fairtune.evaluate.generation import Answer, write
 from fairtune.evaluate.metrics import Outcome, metrics_of
 from fairtune.evaluate.sampling import sample
 from fairtune.execute.augment import grow
 from fairtune.execute.benchmarks import BenchmarkRunner, Scored, weights_key, write_benchmarks
+from fairtune.execute.checked import further_answers, seeds, tried
+from fairtune.execute.confined import runs_code
 from fairtune.execute.curve import curve_writer
 from fairtune.execute.items import (
     cut_windows,
@@ -34,6 +36,7 @@ from fairtune.execute.items import (
 )
 from fairtune.execute.leaks import find_leaks, leakage_of
 from fairtune.execute.phases import PhaseMeter, release_memory
+from fairtune.execute.progress import ProgressFile
 from fairtune.execute.restore import open_base, saved_by
 from fairtune.execute.results import score
 from fairtune.execute.resume import Attempt
@@ -137,7 +140,7 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
         if artifact:
             tuned.save(folder.path / artifact)
     with tuned.scoring():
-        outcomes = _outcomes(spec, tuned.model, prepared, meter, happened)
+        outcomes = _outcomes(spec, tuned.model, prepared, splits, meter, happened)
         if splits.plain_text:
             _sample(spec, folder, tuned.model, prepared, meter)
         scored = _benchmarks(benchmarks, spec, folder, tuned.model, meter)
@@ -156,7 +159,7 @@ def score_untrained(spec: RunSpec, splits: Splits, model: LanguageModel, meter: 
     scored = scored_items(spec, parts.test, context, model.tokenizer)
     prepared = Prepared(None, model.tokenizer, context, parts.longest, parts.train, parts.validation, scored, Cut(0, 0))
     require_context(scored, spec.task.task.max_new_tokens if _needs(spec, "generation") else 0, model.context)
-    return _outcomes(spec, model, prepared, meter, Happened())
+    return _outcomes(spec, model, prepared, splits, meter, Happened())
 
 
 def _world(spec: RunSpec, meter: PhaseMeter) -> World:
@@ -274,7 +277,7 @@ def _token_counts(result: TrainingResult, cut: Cut, packed: bool) -> TokenCounts
 
 
 def _outcomes(
-    spec: RunSpec, model: LanguageModel, prepared: Prepared, meter: PhaseMeter, happened: Happened
+    spec: RunSpec, model: LanguageModel, prepared: Prepared, splits: Splits, meter: PhaseMeter, happened: Happened
 ) -> list[Outcome]:
     """Likelihood and answer of every test item, as far as the metrics need them."""
     outcomes = [Outcome(item.id, item.prompt_hash, item.reference) for item in prepared.test]
@@ -287,10 +290,33 @@ def _outcomes(
         ]
     if _needs(spec, "generation"):
         with meter.phase("generate", len(outcomes)) as progress:
-            answers = generate(model, prepared.test, spec.task.task.max_new_tokens, progress.advance)
+            answers = _first_answers(spec, model, prepared.test, progress)
         _note_speed(answers, meter.costs["generate"].seconds, happened)
         outcomes = [_answered(outcome, answer) for outcome, answer in zip(outcomes, answers, strict=True)]
-    return outcomes
+    return _tried(spec, model, prepared, splits, outcomes, meter) if runs_code(spec) else outcomes
+
+
+def _first_answers(spec: RunSpec, model: LanguageModel, test: list[Encoded], progress: ProgressFile) -> list[Answer]:
+    task, prompts = spec.task.task, [item.prompt for item in test]
+    return write(model, prompts, task.max_new_tokens, task.generation, seeds(spec, test, 0), progress.advance)
+
+
+def _tried(
+    spec: RunSpec,
+    model: LanguageModel,
+    prepared: Prepared,
+    splits: Splits,
+    outcomes: list[Outcome],
+    meter: PhaseMeter,
+) -> list[Outcome]:
+    """With what became of the programs that were written, after as many further ones as the task asks for."""
+    more = len(outcomes) * (spec.task.task.code.samples - 1)
+    further: list[tuple[Answer, ...]] = [()] * len(outcomes)
+    if more:
+        with meter.phase("generate", more) as progress:
+            further = further_answers(spec, model, prepared.test, progress.advance)
+    with meter.phase("check", len(outcomes) + more) as progress:
+        return tried(spec, splits, outcomes, further, progress.advance)
 
 
 def _benchmarks(

@@ -14,11 +14,12 @@ from fairtune.errors import Problem, SpecError
 from fairtune.evaluate.metrics import METRICS, Facts
 from fairtune.execute.augment import beyond_data, resolve_augment
 from fairtune.execute.benchmarks import find_benchmarks
+from fairtune.execute.confined import beyond_sandbox
 from fairtune.execute.leaks import find_leaks
 from fairtune.execute.limits import beyond_limits
 from fairtune.methods import METHODS, Method
 from fairtune.models import identify
-from fairtune.study import AugmentWords, LoadedStudy, MethodWords, RunSpec, Vocabulary, expand, load_study
+from fairtune.study import AugmentWords, LoadedStudy, MethodWords, RunSpec, Task, Vocabulary, expand, load_study
 from fairtune.tasks import TASKS
 
 
@@ -63,7 +64,7 @@ def read_request(path: Path) -> Request:
     words = vocabulary()
     loaded = load_study(path, words)
     splits = load_splits(loaded.task, loaded.task_root)
-    problems = [*_unsuited(loaded, splits), *beyond_data(loaded.augments, splits)]
+    problems = [*_unsuited(loaded, splits), *beyond_sandbox(loaded), *beyond_data(loaded.augments, splits)]
     if problems:
         raise SpecError(problems, str(path))
     specs = expand(
@@ -83,14 +84,24 @@ def read_request(path: Path) -> Request:
 
 def _unsuited(loaded: LoadedStudy, splits: Splits) -> list[Problem]:
     """What the file asks for and its data cannot give."""
-    facts = Facts(splits.plain_text, splits.labels)
+    facts = facts_of(loaded.task, splits)
     problems = []
     if not facts.plain_text and "samples" in loaded.task.model_fields_set:
         problems.append(Problem("task.samples", "samples are written for plain text; this task has answers"))
-    where = "evaluate" if loaded.study.evaluate is not None else "task.metrics"
     possible = ", ".join(name for name, metric in METRICS.items() if metric.fits(facts) is None)
-    for index, name in enumerate(loaded.metrics):
+    for name in loaded.metrics:
         reason = METRICS[name].fits(facts)
         if reason:
-            problems.append(Problem(f"{where}[{index}]", f"{name} {reason}; possible: {possible}"))
+            problems.append(Problem(loaded.place_of(name), f"{name} {reason}; possible: {possible}"))
     return problems
+
+
+def facts_of(task: Task, splits: Splits) -> Facts:
+    """What is known of a task before any model is."""
+    return Facts(
+        plain_text=splits.plain_text,
+        labels=splits.labels,
+        tests=all(example.checks for example in splits.test),
+        samples=task.code.samples,
+        drawn=task.generation.temperature > 0,
+    )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from fairtune.evaluate.metrics import Metric, Outcome, metrics_of
+from fairtune.execute.confined import signature_of
 from fairtune.records import LabelScores, MetricValue, RunFolder, write_lines
 from fairtune.stats import estimate
 from fairtune.study import RunSpec
@@ -20,7 +22,8 @@ def score(spec: RunSpec, outcomes: Sequence[Outcome], folder: RunFolder) -> dict
         if metric.needs == "benchmark":
             continue  # it has items of its own
         items = [metric.item(outcome) for outcome in outcomes]
-        values[name] = metric_value(metric, np.array([items], dtype=np.float64))
+        value = metric_value(metric, np.array([items], dtype=np.float64))
+        values[name] = value.model_copy(update={"signature": signature_of(spec)}) if metric.runs_code else value
         write_lines(folder.examples(name), _lines(metric, outcomes, items))
     return values
 
@@ -60,4 +63,5 @@ def _lines(metric: Metric, outcomes: Sequence[Outcome], items: Sequence[tuple[fl
             "scores": dict(zip(metric.statistics, numbers, strict=True)),
             "tokens": outcome.output_tokens if generated else outcome.loss_tokens,
             "stopped": outcome.stopped if generated else None,
+            **({"samples": [asdict(trial) for trial in outcome.trials]} if metric.runs_code else {}),
         }

@@ -16,8 +16,10 @@ import numpy as np
 from fairtune.data import Examples, Splits, load_splits
 from fairtune.errors import Problem, SpecError
 from fairtune.evaluate.metrics import METRICS, Facts, metrics_of
+from fairtune.evaluate.sandbox import available
 from fairtune.execute.benchmarks import BenchmarkRunner, open_any, weights_key
 from fairtune.execute.find import find_run, finished
+from fairtune.execute.request import facts_of
 from fairtune.methods import METHODS
 from fairtune.methods.folder import require_adapter, wearing
 from fairtune.models import identify
@@ -148,7 +150,7 @@ def _found(asked: Asked) -> tuple[list[BenchmarkChoice], list[Own]]:
 
 def _own(task: Task, root: Path) -> Own:
     splits = load_splits(task, root)
-    facts = Facts(splits.plain_text, splits.labels)
+    facts = facts_of(task, splits)
     problems = [
         Problem(f"metrics[{index}]", f"{name} {reason}")
         for index, name in enumerate(task.metrics)
@@ -162,7 +164,8 @@ def _own(task: Task, root: Path) -> Own:
 def _reason(name: str, facts: Facts) -> str | None:
     if name not in METRICS:
         return "is no metric"
-    return METRICS[name].fits(facts)
+    missing = available() if METRICS[name].runs_code else None
+    return f"runs programs, and there is no sandbox here: {missing}" if missing else METRICS[name].fits(facts)
 
 
 @dataclass(frozen=True)

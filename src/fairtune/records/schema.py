@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from fairtune.study import RunSpec
 
 Status = Literal["ok", "does_not_fit", "out_of_memory", "diverged", "timeout", "failed", "interrupted"]
-Phase = Literal["load", "teach", "train", "evaluate", "generate"]
+Phase = Literal["load", "teach", "train", "evaluate", "generate", "check"]
 VERSION: Literal[1] = 1
 
 

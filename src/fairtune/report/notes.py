@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from fairtune.evaluate.sandbox import confinement
 from fairtune.records import RunRecord
 from fairtune.report.leaks import leak_notes
 
@@ -16,17 +17,7 @@ _SIGNS = (
 
 def notes_of(records: Sequence[RunRecord], compared: bool) -> list[str]:
     """Each once, in the order of importance. ``compared``: whether there are differences to be read."""
-    told = [
-        leak_notes,
-        _bad_rows,
-        _findings,
-        _augmented,
-        _cuts,
-        _cut_benchmarks,
-        _skipped,
-        _slow_fp16,
-        _missing_intervals,
-    ]
+    told = [leak_notes, _bad_rows, _findings, _augmented, _cuts, _cut_benchmarks, _unconfined, _skipped, _slow_fp16]
     notes = [note for tell in (*told, _missing_intervals) for note in tell(records)]
     return list(dict.fromkeys([*notes, *([_SIGNS] if compared else [])]))
 
@@ -85,6 +76,13 @@ def _cut_benchmarks(records: Sequence[RunRecord]) -> Iterator[str]:
                     f"Cut: {note.cut_requests} of {note.requests} requests of {note.name} were longer than "
                     f"{record.spec.model.name} reads, and lost {note.cut_tokens} tokens of their beginning."
                 )
+
+
+def _unconfined(records: Sequence[RunRecord]) -> Iterator[str]:
+    for record in records:
+        for name, value in record.metrics.items():
+            if value.signature == confinement(False):
+                yield f"{name}: programs ran without a sandbox, since the study says `allow_unsafe_code: true`."
 
 
 def _skipped(records: Sequence[RunRecord]) -> Iterator[str]:

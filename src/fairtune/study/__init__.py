@@ -23,7 +23,7 @@ from fairtune.study.spec import (
     TeacherRef,
     Training,
 )
-from fairtune.study.task import Generation, Prompt, Samples, Task
+from fairtune.study.task import Code, Generation, Prompt, Samples, Task
 from fairtune.study.vocabulary import AugmentWords, MethodWords, Vocabulary
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "BenchmarkTask",
     "Budget",
     "Checkpoint",
+    "Code",
     "Generation",
     "LoadedStudy",
     "MethodChoice",

@@ -26,7 +26,7 @@ from fairtune.study.teacher import find_teacher
 from fairtune.study.vocabulary import TEACHER, Vocabulary
 
 # What a task says of how its items are read and answered; its data have a fingerprint of their own.
-_READING = {"prompt", "max_new_tokens", "generation", "window", "samples"}
+_READING = {"prompt", "max_new_tokens", "generation", "code", "window", "samples"}
 
 IdentifyModel = Callable[[ModelRef, Path], ModelChoice]
 ResolveAugment = Callable[[AugmentChoice, Path], AugmentChoice]
@@ -134,6 +134,7 @@ def _seeded(
             checkpoint=loaded.study.checkpoint,
             parallel=loaded.study.parallel,
             allow_leakage=loaded.study.allow_leakage,
+            allow_unsafe_code=loaded.study.allow_unsafe_code,
         )
 
 
@@ -179,7 +180,7 @@ def _identity(spec: RunSpec) -> dict[str, Any]:
         "precision": spec.precision,
         "training": spec.training.model_dump(exclude_defaults=True) if spec.training else None,
         "metrics": [[metric.name, metric.version] for metric in spec.metrics],
-        "seed": spec.seed if spec.method.trains or spec.model.scratch else None,
+        "seed": spec.seed if spec.method.trains or spec.model.scratch or task.generation.temperature else None,
         **_augment(spec.augment),
         # The rows do not tell labels that none of them has, and a mean over labels counts those too.
         **({"labels": spec.task.labels} if any(metric.of_labels for metric in spec.metrics) else {}),

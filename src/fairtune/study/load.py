@@ -34,6 +34,12 @@ class LoadedStudy:
     task_root: Path
     augments: tuple[AugmentChoice | None, ...] = (None,)
 
+    def place_of(self, metric: str) -> str:
+        """Where the file, or its task's, asks for a metric."""
+        if self.study.evaluate is None:
+            return f"task.metrics[{self.task.metrics.index(metric)}]"
+        return f"evaluate[{self.study.evaluate.index(metric)}]"
+
     @property
     def benchmarks(self) -> dict[str, BenchmarkRef]:
         """The benchmarks that are asked for, by their place in the file."""
@@ -133,10 +139,12 @@ def _metric_names(raw: dict[str, Any], task: Task | None) -> tuple[str, ...]:
 
 
 def _unknown_metrics(names: Iterable[str], raw: dict[str, Any], vocabulary: Vocabulary) -> list[Problem]:
-    where = "evaluate" if raw.get("evaluate") is not None else "task.metrics"
+    asked = raw.get("evaluate")
+    where = "task.metrics" if asked is None else "evaluate"
+    places = asked if isinstance(asked, list) else list(names)
     return [
-        Problem(f"{where}[{index}]", f"unknown metric '{name}'; {suggest(name, vocabulary.metrics)}")
-        for index, name in enumerate(names)
+        Problem(f"{where}[{places.index(name)}]", f"unknown metric '{name}'; {suggest(name, vocabulary.metrics)}")
+        for name in names
         if name not in vocabulary.metrics
     ]
 

@@ -26,6 +26,9 @@ def study_schema(vocabulary: Vocabulary) -> dict[str, Any]:
     budget = definitions["Budget"]["properties"]
     for key, example in (("memory", "20GiB"), ("time", "1h")):
         budget[key] = {"type": ["string", "number"], "examples": [example]}
+    code = definitions["Code"]["properties"]
+    for key, example in (("time", "10s"), ("memory", "512MiB"), ("file_size", "16MiB")):
+        code[key] = {"type": ["string", "number"], "examples": [example]}
     definitions["Checkpoint"]["properties"]["every"] = {"type": ["string", "number"], "examples": ["10min"]}
     properties["checkpoint"]["anyOf"].append({"const": "none"})
     return schema

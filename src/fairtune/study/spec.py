@@ -228,6 +228,9 @@ class Study(Strict):
     allow_leakage: bool = Field(
         default=False, description="run although test items stand in the training data; the report says so"
     )
+    allow_unsafe_code: bool = Field(
+        default=False, description="run programs that models wrote even where there is no sandbox; the report says so"
+    )
 
 
 class ModelChoice(Strict):
@@ -310,6 +313,7 @@ class RunSpec(Strict):
     checkpoint: MaybeCheckpoint = Field(default=Checkpoint(), description="None where nothing is kept to go on from")
     parallel: Parallel = Parallel()
     allow_leakage: bool = False
+    allow_unsafe_code: bool = False
 
     @property
     def scores(self) -> tuple[str, ...]:

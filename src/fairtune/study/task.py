@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from fairtune.study.fields import NAME, Count, Number, Strict, no_bool
+from fairtune.study.fields import NAME, Bytes, Count, Number, Seconds, Strict, no_bool
 
 
 class Prompt(Strict):
@@ -38,6 +38,21 @@ class Generation(Strict):
         default=1.0, description="divides the scores of tokens that stand in prompt or answer already (CTRL)"
     )
     stop: tuple[str, ...] = Field(default=(), description="texts that end an answer, besides its end-of-turn token")
+
+
+class Code(Strict):
+    """What each program may use where answers are code that is run with its tests, and how many answers are written."""
+
+    samples: Count = Field(default=1, description="answers to each item; pass@k needs k of them at least")
+    time: Annotated[Seconds, Field(le=3600)] = Field(
+        default=10.0, description="by the clock; reference solutions take well under a second"
+    )
+    memory: Annotated[Bytes, Field(ge=64 * 2**20)] = Field(
+        default=512 * 2**20,
+        description="addresses of each process, and memory of all together; Python itself has 20 MiB",
+    )
+    processes: Annotated[Count, Field(le=1024)] = Field(default=16, description="with threads, at one time")
+    file_size: Bytes = Field(default=16 * 2**20, description="all files together, and what is printed")
 
 
 class Task(Strict):
@@ -79,6 +94,7 @@ class Task(Strict):
     metrics: Annotated[tuple[str, ...], Field(min_length=1)] = ("perplexity", "exact_match")
     max_new_tokens: Count = Field(default=64, description="longest generated answer, in tokens")
     generation: Generation = Field(default=Generation(), description="how answers are written; greedy if absent")
+    code: Code = Field(default=Code(), description="limits of programs, where answers are run with their tests")
     window: Count = Field(
         default=512, description="plain text is scored in pieces of this many tokens, or of the model's context if less"
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from fairtune.data.examples import Example, Message, digest, make_example
 from fairtune.data.shapes import alpaca, labels, messages, orca, pairs, prompt_completion, text
+from fairtune.data.shapes.checks import read_checks
 from fairtune.data.shapes.columns import listed, shown
 from fairtune.data.shapes.protocol import Reading, Shape
 from fairtune.data.sources import Faults, Row
@@ -98,9 +99,10 @@ def _label_rows(rows: Iterable[Row], reading: Reading) -> Iterator[list[str]]:
 
 
 def _example(row: Row, shape: Shape, reading: Reading) -> Example:
-    turns = shape.convert(_renamed(row.columns, reading.columns), reading)
-    made = _with_system(turns, reading)
-    return replace(made, where=row.where, group=_group(row, reading.group))
+    columns = _renamed(row.columns, reading.columns)
+    made = _with_system(shape.convert(columns, reading), reading)
+    checks = read_checks(columns, reading.columns)
+    return replace(made, where=row.where, group=_group(row, reading.group), checks=checks)
 
 
 def _with_system(turns: list[Message], reading: Reading) -> Example:

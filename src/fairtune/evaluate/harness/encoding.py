@@ -44,12 +44,13 @@ class Encoder:
         self.by_words = _works_by_words(tokenizer) and not self._around(add_bos)[1]
         """Whether texts may be cut into pieces."""
 
-    def encode(self, texts: Sequence[str], special: Sequence[bool | None]) -> list[tuple[int, ...]]:
+    def encode(self, texts: Sequence[str], special: Sequence[bool | None] | None = None) -> list[tuple[int, ...]]:
         """The tokens of every text.
 
         Args:
             special: for each, whether tokens are put around it; None for the encoder's own way.
         """
+        special = [None] * len(texts) if special is None else special
         wanted = dict.fromkeys(zip(texts, map(self._decided, special), strict=True))
         known: dict[tuple[str, bool | None], tuple[int, ...]] = {}
         for way in dict.fromkeys(way for _, way in wanted):

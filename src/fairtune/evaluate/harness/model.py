@@ -217,7 +217,7 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]
             self.cuts.note(request, over)
             prompts.append(tokens[max(over, 0) :])
         answers = write(self.model, prompts, length, how, _seeds(requests), done)
-        return [postprocess_generated_text(answer.raw, list(how.stop), None) for answer in answers]
+        return [postprocess_generated_text(answer.written, list(how.stop), None) for answer in answers]
 
     def _contexts(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         begin = self.tokenizer.bos_token

@@ -10,8 +10,9 @@ from fairtune.evaluate.metrics.bleu import Bleu
 from fairtune.evaluate.metrics.chrf import Chrf
 from fairtune.evaluate.metrics.cross_entropy import CrossEntropy
 from fairtune.evaluate.metrics.exact_match import ExactMatch
+from fairtune.evaluate.metrics.pass_at_k import PassAtK
 from fairtune.evaluate.metrics.perplexity import Perplexity
-from fairtune.evaluate.metrics.protocol import Facts, Floats, Metric, Outcome
+from fairtune.evaluate.metrics.protocol import Facts, Floats, Metric, Outcome, Trial
 from fairtune.study import RunSpec
 
 METRICS: dict[str, Metric] = {
@@ -20,6 +21,11 @@ METRICS: dict[str, Metric] = {
     "bleu": Bleu(),
     "chrf": Chrf(),
     "exact_match": ExactMatch(),
+    # The k of the paper, and the two between that others report.
+    "pass_at_1": PassAtK(1),
+    "pass_at_5": PassAtK(5),
+    "pass_at_10": PassAtK(10),
+    "pass_at_100": PassAtK(100),
 }
 
 
@@ -37,4 +43,4 @@ def metrics_of(spec: RunSpec) -> dict[str, Metric]:
     return {name: metric_of(spec, name) for name in spec.scores}
 
 
-__all__ = ["METRICS", "BenchmarkMetric", "Facts", "Floats", "Metric", "Outcome", "metric_of", "metrics_of"]
+__all__ = ["METRICS", "BenchmarkMetric", "Facts", "Floats", "Metric", "Outcome", "Trial", "metric_of", "metrics_of"]

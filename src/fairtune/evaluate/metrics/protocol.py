@@ -18,6 +18,15 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class Trial:
+    """A generated answer that was run as a program: whether it passed its tests, and how it ended."""
+
+    output: str
+    passed: bool
+    reason: str
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a run did on one item. ``output`` is generated text, never teacher-forced."""
 
@@ -30,14 +39,23 @@ class Outcome:
     output: str | None = None
     output_tokens: int | None = None
     stopped: bool | None = None
+    trials: tuple[Trial, ...] = ()
+    """Of a program: this answer and the further samples, each run with its tests."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a task when a study is read. ``labels``: its label set, in the order of answers."""
+    """What is known of a task when a study is read.
+
+    ``labels``: its label set, in the order of answers. ``tests``: whether every test item has tests to be run with an
+    answer. ``samples``: answers that are written to each. ``drawn``: whether these are drawn at random.
+    """
 
     plain_text: bool = False
     labels: tuple[str, ...] = ()
+    tests: bool = False
+    samples: int = 1
+    drawn: bool = False
 
 
 class Metric(ABC):
@@ -56,6 +74,8 @@ class Metric(ABC):
     """True where the value is a share of items, so that Wilson's interval holds."""
     of_labels: bool = False
     """Whether its numbers are those of the task's label set: then :meth:`with_labels` makes another metric."""
+    runs_code: bool = False
+    """Whether it is made of generated answers that are run with their tests."""
     description: str
 
     @abstractmethod
