@@ -9,16 +9,38 @@ from fairtune.evaluate.metrics.bleu import Bleu
 from fairtune.evaluate.metrics.chrf import Chrf
 from fairtune.evaluate.metrics.cross_entropy import CrossEntropy
 from fairtune.evaluate.metrics.exact_match import ExactMatch
+from fairtune.evaluate.metrics.json_answers import JsonFields, JsonValid
+from fairtune.evaluate.metrics.labels import LABELS
+from fairtune.evaluate.metrics.numbers import NUMBERS
 from fairtune.evaluate.metrics.perplexity import Perplexity
 from fairtune.evaluate.metrics.protocol import Facts, Floats, Metric, Outcome
+from fairtune.evaluate.metrics.rouge import ROUGE
+from fairtune.evaluate.metrics.ter import Ter
+from fairtune.evaluate.metrics.text import TEXT
+from fairtune.evaluate.metrics.token_accuracy import TokenAccuracy
+from fairtune.evaluate.metrics.token_f1 import TokenF1
+from fairtune.evaluate.metrics.writing import WRITING
 from fairtune.study import RunSpec
 
 METRICS: dict[str, Metric] = {
-    "perplexity": Perplexity(),
-    "cross_entropy": CrossEntropy(),
-    "bleu": Bleu(),
-    "chrf": Chrf(),
-    "exact_match": ExactMatch(),
+    metric.name: metric
+    for metric in (
+        Perplexity(),
+        CrossEntropy(),
+        TokenAccuracy(),
+        *TEXT,
+        Bleu(),
+        Chrf(),
+        Ter(),
+        *ROUGE,
+        TokenF1(),
+        ExactMatch(),
+        *LABELS,
+        *NUMBERS,
+        JsonValid(),
+        JsonFields(),
+        *WRITING,
+    )
 }
 
 
