@@ -1,38 +1,35 @@
-"""Greedy answers, in batches of similar prompt length."""
+"""Answers: many at a time, and a new one begun whenever one ends."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import Any
 
 import torch
-from transformers import GenerationConfig
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from fairtune.data import Encoded, MicroBatch, micro_batches
+from fairtune.evaluate.drafts import Answer, Chooser, Draft
+from fairtune.evaluate.flow import write_in_flow
 from fairtune.models.load import LanguageModel
 from fairtune.study import Generation
 
-# Prompt tokens, padding included, that go through the model together. Fixed, not an option: what the score is
-# must not depend on what else is being done.
+__all__ = ["Answer", "generate", "write"]
+
+# Prompt tokens, padding included, that go through the model together where rows are padded.
 _PROMPT_BUDGET = 4096
-_ROWS = 64
+_ROWS = 32
 _GREEDY = Generation()
 
-
-@dataclass(frozen=True)
-class Answer:
-    """A generated answer: text without special tokens, its length in tokens, whether it stopped by itself."""
-
-    text: str
-    tokens: int
-    stopped: bool
+Done = Callable[[int], None]
 
 
 def generate(
     model: LanguageModel,
     items: Sequence[Encoded],
     max_new_tokens: int,
-    done: Callable[[int], None] = lambda _: None,
+    done: Done = lambda _: None,
     rows: int = _ROWS,
 ) -> list[Answer]:
     """The model's greedy answer to every item's prompt, in order.
@@ -44,13 +41,14 @@ def generate(
     return write(model, [item.prompt for item in items], max_new_tokens, done=done, rows=rows)
 
 
+@torch.no_grad()
 def write(
     model: LanguageModel,
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
     how: Generation = _GREEDY,
     seeds: Sequence[int] | None = None,
-    done: Callable[[int], None] = lambda _: None,
+    done: Done = lambda _: None,
     rows: int = _ROWS,
 ) -> list[Answer]:
     """What the model writes after every prompt, in order.
@@ -59,20 +57,34 @@ def write(
         how: greedy unless it says otherwise; an answer ends before the first of its ``stop`` texts.
         seeds: one a prompt, for the draws of that prompt alone; needed where ``how`` draws.
         done: told how many answers there are so far.
+        rows: most prompts to run together; changes the speed, not the answers.
     """
     model.network.eval()
+    own = [None] * len(prompts) if seeds is None else seeds
+    drafts = [Draft(prompt, max_new_tokens, how, seed) for prompt, seed in zip(prompts, own, strict=True)]
+    chooser = Chooser(how)
+    if model.batching.branches:
+        write_in_flow(model, drafts, chooser, rows, done)
+    else:
+        _write_padded(model, drafts, chooser, rows, max_new_tokens, done)
+    return [draft.answer(model.tokenizer) for draft in drafts]
+
+
+def _write_padded(
+    model: LanguageModel, drafts: Sequence[Draft], chooser: Chooser, rows: int, max_new_tokens: int, done: Done
+) -> None:
+    """By transformers' own loop, a batch after the other, for models whose texts cannot lie in one row."""
     config = GenerationConfig(
         do_sample=False,
         max_new_tokens=max_new_tokens,
         eos_token_id=model.stops,
         pad_token_id=model.stops[0],
     )
-    answers: dict[int, Answer] = {}
-    for batch in _batches(model, [len(prompt) for prompt in prompts], rows):
-        for row, new in zip(batch.rows, _continue(model, prompts, batch, config), strict=True):
-            answers[row] = _answer(model, new)
-        done(len(answers))
-    return [answers[row] for row in range(len(prompts))]
+    finished = 0
+    for batch in _batches(model, [len(draft.prompt) for draft in drafts], rows):
+        _continue(model, [drafts[row] for row in batch.rows], chooser, config)
+        finished += len(batch.rows)
+        done(finished)
 
 
 def _batches(model: LanguageModel, lengths: list[int], rows: int) -> list[MicroBatch]:
@@ -85,32 +97,40 @@ def _batches(model: LanguageModel, lengths: list[int], rows: int) -> list[MicroB
     batches = []
     for length in sorted(set(lengths)):
         alike = [row for row, own in enumerate(lengths) if own == length]
-        for batch in micro_batches([length] * len(alike), _PROMPT_BUDGET, rows):
-            batches.append(MicroBatch(tuple(alike[row] for row in batch.rows), batch.computed))
+        batches += [
+            replace(batch, rows=tuple(alike[row] for row in batch.rows))
+            for batch in micro_batches([length] * len(alike), _PROMPT_BUDGET, rows)
+        ]
     return batches
 
 
-@torch.no_grad()
-def _continue(
-    model: LanguageModel, prompts: Sequence[Sequence[int]], batch: MicroBatch, config: GenerationConfig
-) -> list[list[int]]:
-    """New tokens of each row. Prompts are padded on the left, masked, so that answers begin together."""
-    length = max(len(prompts[row]) for row in batch.rows)
-    tokens = torch.full((len(batch.rows), length), model.stops[0])
+def _continue(model: LanguageModel, drafts: Sequence[Draft], chooser: Chooser, config: GenerationConfig) -> None:
+    """Writes drafts to their end. Prompts are padded on the left, masked, so that answers begin together."""
+    length = max(len(draft.prompt) for draft in drafts)
+    tokens = torch.full((len(drafts), length), model.stops[0])
     mask = torch.zeros_like(tokens)
-    for position, row in enumerate(batch.rows):
-        prompt = prompts[row]
-        tokens[position, length - len(prompt) :] = torch.tensor(prompt)
-        mask[position, length - len(prompt) :] = 1
+    for row, draft in enumerate(drafts):
+        tokens[row, length - len(draft.prompt) :] = torch.tensor(draft.prompt)
+        mask[row, length - len(draft.prompt) :] = 1
     with model.computing():
-        output = model.network.generate(
-            input_ids=tokens.to(model.device), attention_mask=mask.to(model.device), generation_config=config
+        model.network.generate(
+            input_ids=tokens.to(model.device),
+            attention_mask=mask.to(model.device),
+            generation_config=config,
+            logits_processor=LogitsProcessorList([_Chosen(model, drafts, chooser)]),
         )
-    return [new.tolist() for new in output[:, length:].cpu()]
 
 
-def _answer(model: LanguageModel, new: list[int]) -> Answer:
-    end = next((index for index, token in enumerate(new) if token in model.stops), None)
-    kept = new if end is None else new[:end]
-    text = model.tokenizer.decode(kept, skip_special_tokens=True).strip()
-    return Answer(text, len(kept), end is not None)
+class _Chosen(LogitsProcessor):  # type: ignore[misc]
+    """Leaves transformers' loop one token to choose; a finished draft has its end token."""
+
+    def __init__(self, model: LanguageModel, drafts: Sequence[Draft], chooser: Chooser) -> None:
+        self._model, self._drafts, self._chooser = model, drafts, chooser
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> Any:
+        chosen = self._chooser.choose(scores.float(), self._drafts).tolist()
+        only = torch.full_like(scores, -torch.inf)
+        for row, (draft, token) in enumerate(zip(self._drafts, chosen, strict=True)):
+            draft.add(token, self._model.stops, self._model.tokenizer)
+            only[row, self._model.stops[0] if draft.finished else token] = 0
+        return only

@@ -24,10 +24,9 @@ from fairtune.execute.phases import PhaseMeter
 from fairtune.execute.progress import ProgressFile
 from fairtune.execute.ranks import lead, peer_is_lost
 from fairtune.models.device import device_name
+from fairtune.models.memory import is_out_of_memory
 from fairtune.records import ErrorInfo, RunFolder, RunRecord, Status, write_atomically, write_record
 from fairtune.study import RunSpec
-
-_OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
 
 
 def work(folder_path: str, command: tuple[str, ...]) -> None:
@@ -118,9 +117,7 @@ def _status_of(error: Exception) -> Status:
         return "diverged"
     if isinstance(error, FairtuneError):
         return "failed"
-    text = str(error).lower()
-    memory = isinstance(error, RuntimeError) and any(words in text for words in _OUT_OF_MEMORY)
-    return "out_of_memory" if memory or isinstance(error, MemoryError) else "failed"
+    return "out_of_memory" if is_out_of_memory(error) else "failed"
 
 
 def _log_to(path: Path) -> None:

@@ -59,7 +59,7 @@ class LanguageModel:
     def put_before(self, tokens: int) -> None:
         """A method puts virtual tokens before every text; each text then has a row of its own."""
         self.virtual_tokens = tokens
-        self.batching = replace(self.batching, packed=False)
+        self.batching = replace(self.batching, packed=False, branches=False)
         self.padded_because = "virtual tokens stand before every text"
 
     def save(self, folder: Path) -> None:

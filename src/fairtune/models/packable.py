@@ -6,10 +6,12 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from fairtune.data import Encoded
 from fairtune.models.attention import PACKED, CannotPackError
+from fairtune.models.packing import Kept, lay
 from fairtune.models.precision import type_of_products
 from fairtune.models.rows import Laid, packed, padded
 from fairtune.models.shape import positions
@@ -74,8 +76,25 @@ def _pack(model: LanguageModel) -> str | None:
     if reason is not None:
         network.set_attn_implementation(before)
         return reason
-    model.batching = replace(model.batching, packed=True)
+    model.batching = replace(model.batching, packed=True, branches=_branches(model, texts[0], expected))
     return None
+
+
+@torch.no_grad()
+def _branches(model: LanguageModel, text: Encoded, expected: torch.Tensor) -> bool:
+    """Whether a text that is computed in two passes, the second after what is kept of the first, scores the same."""
+    kept = Kept()
+    tokens, cut = torch.tensor([text.tokens[: text.needed]], device=model.device), text.prompt_length
+    first = lay(np.arange(cut), np.full(cut, cut), model.device, None, kept.take)
+    with model.computing():
+        model.network(input_ids=tokens[:, :cut], use_cache=False, **first.arguments())
+    rest = text.needed - cut
+    second = lay(np.arange(cut, text.needed), np.full(rest, rest), model.device, kept.past())
+    chosen = torch.tensor([text.supervised[cut + 1 : text.needed + 1]], device=model.device)
+    with model.computing(), model.gate.only(chosen):
+        found = model.network(input_ids=tokens[:, cut:], use_cache=False, **second.arguments()).logits
+    apart = (found - expected[: text.answer_tokens]).abs().max()
+    return float(apart) <= _tolerance(model) * float(expected.abs().max())
 
 
 def _difference(

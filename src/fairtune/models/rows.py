@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from fairtune.data import Encoded, MicroBatch, micro_batches, packs, shared_beginning
-from fairtune.models.packing import Packing, tiles
+from fairtune.models.packing import Packing, lay
 
 # Texts that are sorted at once, where there are more than memory should hold.
 AT_ONCE = 4096
@@ -25,12 +25,14 @@ class Batching:
         budget: tokens of a micro-batch. 1,024 are quickest on the CPU at hand (docs/log.md), and memory grows with it.
         packed: texts end to end in one row; else one a row, padded on the right.
         share: what packed texts begin with is computed once.
+        branches: texts may have beginnings in common on many levels, some of them computed in an earlier pass.
         fused: output layer and cross-entropy a few rows at a time, where nothing needs logits.
     """
 
     budget: int = 1024
     packed: bool = False
     share: bool = True
+    branches: bool = False
     fused: bool = True
 
     def cut(self, batch: Sequence[Encoded]) -> Iterator[MicroBatch]:
@@ -66,7 +68,7 @@ class Laid:
         """
         given: dict[str, Any] = {"input_ids": self.tokens, "use_cache": False}
         if self.packing is not None:
-            given |= {"position_ids": self.packing.positions.unsqueeze(0), "packing": self.packing}
+            given |= self.packing.arguments()
         return given
 
 
@@ -89,17 +91,15 @@ def packed(batch: Sequence[Encoded], share: bool, device: torch.device) -> Laid:
     tokens = [*batch[0].tokens[:shared], *_joined(item.tokens[shared : item.needed] for item in batch)]
     predicts = [*(False,) * shared, *_joined(item.supervised[shared + 1 : item.needed + 1] for item in batch)]
     positions = np.concatenate([np.arange(shared), *(shared + np.arange(length) for length in lengths)])
-    texts = np.repeat(np.arange(-1, len(batch)), [shared, *lengths])
-    packing = Packing(
-        torch.from_numpy(positions).to(device), torch.from_numpy(texts).to(device), tiles(shared, lengths)
-    )
+    stops = shared + np.cumsum(lengths)
+    ends = np.concatenate([np.full(shared, stops[-1]), np.repeat(stops, lengths)])
     answers, owners = _answers(batch)
     return Laid(
         torch.tensor([tokens]).to(device),
         torch.tensor([predicts]).to(device),
         answers.to(device),
         owners.to(device),
-        packing,
+        lay(positions, ends, device),
     )
 
 

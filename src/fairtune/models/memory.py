@@ -1,0 +1,70 @@
+"""How many tokens go through a network together when nothing is learned, and what happens where memory runs out."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import psutil
+import torch
+
+if TYPE_CHECKING:
+    from fairtune.models.load import LanguageModel
+
+_WORDS = ("can't allocate memory", "out of memory", "not enough memory")
+# A processor's cache is best used by about so many tokens (docs/log.md); a GPU wants more (not measured: none at hand).
+_MOST = {"cpu": 1024, "mps": 4096, "cuda": 16384}
+_LEAST = 64
+# Of the memory that is free, the share that one pass may take.
+_SHARE = 0.5
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it says that memory ran out, on whichever device."""
+    told = isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _WORDS)
+    return told or isinstance(error, MemoryError)
+
+
+class TokenBudget:
+    """Tokens of one pass: as many as free memory has room for, up to what is quickest; half as many if that fails."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        most = _MOST.get(model.device.type, _MOST["cpu"])
+        fitting = int(_SHARE * free_bytes(model.device) / _bytes_per_token(model))
+        self.tokens = max(_LEAST, min(most, fitting))
+
+    @contextlib.contextmanager
+    def trying(self) -> Iterator[None]:
+        """Raises :class:`TooManyTokensError` where memory runs out, and half as many are tried from then on.
+
+        Raises the error itself once there are too few to halve.
+        """
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or self.tokens <= _LEAST:
+                raise
+            self.tokens = max(_LEAST, self.tokens // 2)
+            print(f"out of memory: at most {self.tokens} tokens go through the model together from here on")
+            raise TooManyTokensError from error
+
+
+class TooManyTokensError(Exception):
+    """A pass did not fit; nothing of it counts."""
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that could be had on the device now."""
+    if device.type == "cuda":  # written with care, not run: no GPU was at hand
+        return torch.cuda.mem_get_info(device)[0]
+    return int(psutil.virtual_memory().available)
+
+
+def _bytes_per_token(model: LanguageModel) -> int:
+    """What a token takes at the widest place of a layer, and its keys and values in all layers, from above."""
+    config = model.network.config.get_text_config()
+    hidden = int(getattr(config, "hidden_size", 1024))
+    inner = int(getattr(config, "intermediate_size", None) or 4 * hidden)
+    layers = int(getattr(config, "num_hidden_layers", 32))
+    return 4 * (3 * inner + 8 * hidden) + 4 * 2 * layers * hidden
