@@ -37,7 +37,8 @@ def one(name, answer, reference):
 
 
 def test_every_metric_says_what_it_is_and_keeps_as_many_numbers_as_it_names():
-    outcome = Outcome("a", "", '{"a": 1}', 2.0, 3, 1, 2, 9, output="1", output_tokens=1, stopped=True)
+    counts = {"loss": 2.0, "loss_tokens": 3, "hits": 1, "words": 2, "bytes": 9, "output_tokens": 1, "stopped": True}
+    outcome = Outcome("a", "", '{"a": 1}', output="1", **counts)
     for name, plain in METRICS.items():
         metric = plain.with_labels(("1", "2"))
         assert metric.name == name

@@ -76,7 +76,7 @@ def read_request(path: Path) -> Request:
 
 def _unsuited(loaded: LoadedStudy, splits: Splits) -> list[Problem]:
     """What the file asks for and its data cannot give."""
-    facts = Facts(splits.plain_text, splits.labels, loaded.task.predict == "score")
+    facts = Facts(splits.plain_text, splits.labels, scored=loaded.task.predict == "score")
     where = "evaluate" if loaded.study.evaluate is not None else "task.metrics"
     possible = ", ".join(name for name, metric in METRICS.items() if metric.fits(facts) is None)
     problems = [*_out_of_place(loaded, facts), *(_unscorable(splits) if facts.scored else [])]
