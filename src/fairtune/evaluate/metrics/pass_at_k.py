@@ -21,6 +21,8 @@ class PassAtK(Metric):
     statistics = ("passed", "items")
     proportion = True
     runs_code = True
+    formula = "mean of 1 − C(n − c, k) / C(n, k), where c of an item's n samples pass"
+    source = "Chen et al. 2021, arXiv:2107.03374, eq. 1"
 
     def __init__(self, k: int) -> None:
         self.name = f"pass_at_{k}"
