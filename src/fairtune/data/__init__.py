@@ -11,7 +11,8 @@ from fairtune.data.leaks import CHECK_VERSION, LeakPair, Leaks, check_leaks, kep
 from fairtune.data.shapes import SHAPES, Reading, recognise, to_examples
 from fairtune.data.sources import Layout, Row, read_rows, without_header
 from fairtune.data.task_data import BadRows, Splits, is_taken, load_held_out, load_splits
-from fairtune.data.windows import windows
+from fairtune.data.text_sizes import text_sizes
+from fairtune.data.windows import Windows, windows
 
 __all__ = [
     "CHECK_VERSION",
@@ -32,6 +33,7 @@ __all__ = [
     "Row",
     "Splits",
     "Updates",
+    "Windows",
     "check_leaks",
     "cut_to",
     "digest",
@@ -56,6 +58,7 @@ __all__ = [
     "require_context",
     "shared_beginning",
     "stop_tokens",
+    "text_sizes",
     "to_examples",
     "updates",
     "windows",

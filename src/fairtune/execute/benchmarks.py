@@ -20,6 +20,7 @@ from fairtune.study import BenchmarkChoice, BenchmarkRef, LoadedStudy, RunSpec
 if TYPE_CHECKING:
     from fairtune.evaluate.harness.run import BenchmarkNumber, BenchmarkResult
     from fairtune.evaluate.harness.tasks import OpenBenchmark
+    from fairtune.execute.phases import PhaseMeter
     from fairtune.models.load import LanguageModel
 
 # Raised when the same weights and requests give another result, or it is written otherwise.
@@ -103,6 +104,25 @@ class BenchmarkRunner:
             behind += opened.requests
             advance(behind)
         return found
+
+
+def score_benchmarks(
+    runner: BenchmarkRunner, spec: RunSpec, folder: RunFolder, model: LanguageModel, meter: PhaseMeter
+) -> list[Scored]:
+    """Every benchmark of a run, as a part of its phase ``evaluate``; the log says what was cut."""
+    from fairtune.execute.restore import saved_by
+
+    if not spec.benchmarks:
+        return []
+    with meter.phase("evaluate", runner.requests) as progress:
+        found = runner.run(model, weights_key(spec, saved_by(spec, folder)), progress.advance)
+    for note in (scored.note() for scored in found):
+        print(
+            f"benchmark {note.name}: {note.items} items, {note.requests} requests"
+            f"{', from the cache' if note.cached else ''}; {note.cut_requests} were longer than the model reads and "
+            f"lost {note.cut_tokens} tokens of their beginning"
+        )
+    return found
 
 
 def _shifted(advance: Advance, behind: int) -> Advance:

@@ -10,8 +10,10 @@ from typing import Any
 
 from fairtune.data import Leaks, Splits, load_splits
 from fairtune.data.augment import AUGMENTATIONS
+from fairtune.data.shapes.columns import shown
+from fairtune.data.shapes.labels import parse
 from fairtune.errors import Problem, SpecError
-from fairtune.evaluate.metrics import METRICS, Facts
+from fairtune.evaluate.metrics import METRICS, Facts, Metric
 from fairtune.execute.augment import beyond_data, resolve_augment
 from fairtune.execute.benchmarks import find_benchmarks
 from fairtune.execute.confined import beyond_sandbox
@@ -85,14 +87,14 @@ def read_request(path: Path) -> Request:
 def _unsuited(loaded: LoadedStudy, splits: Splits) -> list[Problem]:
     """What the file asks for and its data cannot give."""
     facts = facts_of(loaded.task, splits)
-    problems = []
-    if not facts.plain_text and "samples" in loaded.task.model_fields_set:
-        problems.append(Problem("task.samples", "samples are written for plain text; this task has answers"))
     possible = ", ".join(name for name, metric in METRICS.items() if metric.fits(facts) is None)
+    problems = [*_out_of_place(loaded, facts), *(_unscorable(splits) if facts.scored else [])]
     for name in loaded.metrics:
         reason = METRICS[name].fits(facts)
         if reason:
             problems.append(Problem(loaded.place_of(name), f"{name} {reason}; possible: {possible}"))
+        elif wrong := _first_wrong(METRICS[name].with_labels(splits.labels), splits):
+            problems.append(Problem(loaded.place_of(name), f"{name}: {wrong}"))
     return problems
 
 
@@ -101,7 +103,41 @@ def facts_of(task: Task, splits: Splits) -> Facts:
     return Facts(
         plain_text=splits.plain_text,
         labels=splits.labels,
+        scored=task.predict == "score",
         tests=all(example.checks for example in splits.test),
         samples=task.code.samples,
         drawn=task.generation.temperature > 0,
     )
+
+
+def _out_of_place(loaded: LoadedStudy, facts: Facts) -> list[Problem]:
+    """Keys of plain text, where there are answers."""
+    about = {"samples": "samples are written for plain text", "stride": "a stride is one of windows of plain text"}
+    asked = [] if facts.plain_text else [key for key in about if key in loaded.task.model_fields_set]
+    return [Problem(f"task.{key}", f"{about[key]}; this task has answers") for key in asked]
+
+
+def _first_wrong(metric: Metric, splits: Splits) -> str | None:
+    """The first test item whose reference makes the metric's number meaningless, and how many there are."""
+    if type(metric).objection is Metric.objection:
+        return None  # it takes any, so nobody needs to go through them
+    found = [(example, reason) for example in splits.test if (reason := metric.objection(example.answer)) is not None]
+    if not found:
+        return None
+    (first, reason), others = found[0], len(found) - 1
+    more = f" ({others:,} more of {len(splits.test):,} test items)" if others else ""
+    return f"test item {first.id} ({first.where}): {reason}: {shown(first.answer)}{more}"
+
+
+def _unscorable(splits: Splits) -> list[Problem]:
+    """Each label is scored as the whole answer, so every row must have one."""
+    if not splits.labels:
+        return [Problem("task.predict", "score chooses among labels, and the task has none; write generate")]
+    for part in splits.parts.values():
+        for example in part:
+            named, besides = parse(example.answer, splits.labels)
+            if len(named) != 1 or besides:
+                told = f"row {example.id} ({example.where}) is {shown(example.answer)}"
+                text = f"score chooses one label as the whole answer, and {told}; write generate"
+                return [Problem("task.predict", text)]
+    return []

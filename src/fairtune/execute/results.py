@@ -52,6 +52,11 @@ def _per_label(metric: Metric, statistics: Any) -> dict[str, LabelScores] | None
     return None if found is None else {label: LabelScores.model_validate(scores) for label, scores in found.items()}
 
 
+def _scores(metric: Metric, numbers: tuple[float, ...]) -> dict[str, float]:
+    found = zip(metric.statistics, numbers, strict=True)
+    return {name: number for name, number in found if number or not metric.sparse}
+
+
 def _lines(metric: Metric, outcomes: Sequence[Outcome], items: Sequence[tuple[float, ...]]) -> Iterator[dict[str, Any]]:
     for outcome, numbers in zip(outcomes, items, strict=True):
         generated = metric.needs == "generation"
@@ -60,7 +65,7 @@ def _lines(metric: Metric, outcomes: Sequence[Outcome], items: Sequence[tuple[fl
             "prompt_hash": outcome.prompt_hash,
             "output": outcome.output if generated else None,
             "reference": outcome.reference,
-            "scores": dict(zip(metric.statistics, numbers, strict=True)),
+            "scores": _scores(metric, numbers),
             "tokens": outcome.output_tokens if generated else outcome.loss_tokens,
             "stopped": outcome.stopped if generated else None,
             **({"samples": [asdict(trial) for trial in outcome.trials]} if metric.runs_code else {}),

@@ -159,11 +159,15 @@ def _read_tables(entries: Iterable[Entry]) -> tuple[Tables, list[str]]:
 def _table(path: Path, metric: Metric) -> Table:
     lines = read_lines(path)
     try:
-        numbers = [[float(line["scores"][key]) for key in metric.statistics] for line in lines]
+        numbers = [[_number(line["scores"], key, metric) for key in metric.statistics] for line in lines]
         # The prompt as the model saw it belongs to the item: another template asks something else.
         return tuple(f"{line['id']} {line['prompt_hash']}" for line in lines), np.array(numbers, dtype=np.float64)
     except (KeyError, TypeError, ValueError) as error:
         raise RecordError(f"{path}: damaged, an item lacks {error}") from None
+
+
+def _number(scores: Mapping[str, float], key: str, metric: Metric) -> float:
+    return float(scores.get(key, 0.0) if metric.sparse else scores[key])
 
 
 def _groups(entries: Sequence[Entry]) -> list[list[Entry]]:

@@ -26,7 +26,7 @@ from fairtune.study.teacher import find_teacher
 from fairtune.study.vocabulary import TEACHER, Vocabulary
 
 # What a task says of how its items are read and answered; its data have a fingerprint of their own.
-_READING = {"prompt", "max_new_tokens", "generation", "code", "window", "samples"}
+_READING = {"prompt", "max_new_tokens", "generation", "code", "window", "stride", "samples", "predict"}
 
 IdentifyModel = Callable[[ModelRef, Path], ModelChoice]
 ResolveAugment = Callable[[AugmentChoice, Path], AugmentChoice]
@@ -183,9 +183,13 @@ def _identity(spec: RunSpec) -> dict[str, Any]:
         "seed": spec.seed if spec.method.trains or spec.model.scratch or task.generation.temperature else None,
         **_augment(spec.augment),
         # The rows do not tell labels that none of them has, and a mean over labels counts those too.
-        **({"labels": spec.task.labels} if any(metric.of_labels for metric in spec.metrics) else {}),
+        **({"labels": spec.task.labels} if _asks_labels(spec) else {}),
         **({"benchmarks": [benchmark.identity for benchmark in spec.benchmarks]} if spec.benchmarks else {}),
     }
+
+
+def _asks_labels(spec: RunSpec) -> bool:
+    return spec.task.task.predict != "generate" or any(metric.of_labels for metric in spec.metrics)
 
 
 def _augment(choice: AugmentChoice | None) -> dict[str, Any]:
