@@ -98,11 +98,11 @@ def test_what_the_same_weights_answered_is_not_asked_again(tmp_path, llama, task
     notes = []
     for name, others in (("first", []), ("second", ["perplexity"])):
         asked = [*others, {"benchmark": tasks["which"]}]
-        path = study(tmp_path, llama, name=name, evaluate=asked, methods=["base", {"lora": {"rank": 2}}])
+        path = study(tmp_path, llama, name=name, evaluate=asked, methods={"lora": {"rank": 2}})
         assert inside("run", path, cwd=tmp_path).returncode == 0
         notes.append([record["benchmarks"][0]["cached"] for record in records(tmp_path, name).values()])
     # The same recipe and seed train the same adapter.
-    assert notes == [[False, False], [True, True]]
+    assert notes == [[False], [True]]
 
 
 @pytest.mark.parametrize(
@@ -206,6 +206,19 @@ def test_an_unknown_benchmark_is_told_with_its_nearest_names(tmp_path, llama, lm
     assert "evaluate[2]: unknown benchmark 'gsm8kk'; did you mean 'gsm8k'" in answer.stderr
 
 
+def test_data_that_a_hub_has_and_this_machine_has_not_are_told_when_the_study_is_read(
+    tmp_path, llama, lm_eval_names, monkeypatch
+):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    asked = ["perplexity", {"benchmark": "hellaswag", "limit": 3}]
+    answer = inside("run", study(tmp_path, llama, evaluate=asked), cwd=tmp_path)
+    assert answer.returncode == 2
+    assert (
+        "benchmark hellaswag: its data set cannot be had: Couldn't reach 'Rowan/hellaswag' on the Hub" in answer.stderr
+    )
+    assert "a task file with data files of your own works without a network" in answer.stderr
+
+
 ROOT = Path(__file__).parents[2]
 FEW = {"limit": 3, "generation": {"max_new_tokens": 16}}
 
@@ -214,12 +227,12 @@ def test_the_benchmarks_that_ship_run_on_real_items_to_their_table(tmp_path, gpt
     files = {name: str(ROOT / "studies" / "benchmarks" / f"{name}.yaml") for name in ("hellaswag", "mmlu", "gsm8k")}
     asked = [{"benchmark": file, "limit": 3} for file in files.values()]
     asked[1]["num_fewshot"], asked[2] = 5, {**asked[2], "num_fewshot": 1, **FEW}
-    path = study(tmp_path, gpt2, evaluate=asked, methods=["base", {"lora": {"rank": 2}}])
+    path = study(tmp_path, gpt2, evaluate=asked, methods="base")
     run = inside("run", path, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     for name in ("hellaswag.acc_norm", "mmlu_four.acc", "gsm8k.exact_match.flexible-extract"):
         assert name in run.stdout.replace("\n", "")
-    base, _ = records(tmp_path).values()
+    (base,) = records(tmp_path).values()
     assert base["metrics"]["mmlu_four.acc"]["n"] == 12
     cut = {note["name"]: note["cut_requests"] for note in base["benchmarks"]}
     assert cut["mmlu_four"] == 48  # five examples are longer than the 256 tokens that this model reads

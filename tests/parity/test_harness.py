@@ -80,6 +80,26 @@ def test_answers_are_those_of_lm_eval(both):
     assert ours.cuts.requests["made up"] == 1
 
 
+def test_messages_are_written_as_lm_eval_writes_them(llama):
+    from lm_eval.models.huggingface import HFLM
+    from transformers import AutoModelForCausalLM
+
+    from fairtune.evaluate.harness.model import HarnessModel
+
+    ours = HarnessModel(tiny.language_model(llama))
+    network = AutoModelForCausalLM.from_pretrained(llama)
+    theirs = HFLM(pretrained=network, tokenizer=ours.tokenizer, device="cpu")
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "uno?"}]
+    for messages, prompt in ((turns, True), ([*turns, {"role": "assistant", "content": "dos"}], False)):
+        assert ours.apply_chat_template(messages, prompt) == theirs.apply_chat_template(messages, prompt)
+    # A template that knows no system messages is given the others.
+    ours.tokenizer.chat_template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no') }}{% endif %}" + tiny.CHAT_TEMPLATE
+    )
+    assert ours.apply_chat_template(turns) == theirs.apply_chat_template(turns) == ours.apply_chat_template(turns[1:])
+    assert (ours.max_length, ours.prefix_token_id) == (theirs.max_length, theirs.prefix_token_id)
+
+
 def tokenizers():
     from tokenizers import Regex, pre_tokenizers
 
