@@ -114,6 +114,11 @@ def test_what_the_same_weights_answered_is_not_asked_again(tmp_path, llama, task
         ({"doc_to_text": "{{query}}"}, questions(3), "'query' is undefined"),
         ({"doc_to_choice": "options"}, questions(3), "doc_to_choice: 'options': malformed"),
         ({"test_split": "validation"}, questions(3), "no column or key 'validation'"),
+        (
+            {**WRITTEN, "generation_kwargs": {"until": ["x"], "num_beams": 4}, "fewshot_split": None},
+            tiny.rows(3),
+            "generation_kwargs num_beams: not understood; allowed: do_sample",
+        ),
         ({"task": None}, questions(3), "names neither a `task` nor a `group`"),
     ],
 )
@@ -238,3 +243,21 @@ def test_the_benchmarks_that_ship_run_on_real_items_to_their_table(tmp_path, gpt
     assert cut["mmlu_four"] == 48  # five examples are longer than the 256 tokens that this model reads
     assert "were longer than" in run.stdout
     assert "docs/benchmarks.md" in inside("run", path, cwd=tmp_path, FAIRTUNE_BENCHMARK_DATA="").stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"benchmark": "./spell.yaml", "chat_template": True}, "chat_template: the model has none"),
+        (
+            {"benchmark": "./spell.yaml", "generation": {"max_new_tokens": 256}},
+            "answers may have 256 tokens, and the model reads 256",
+        ),
+    ],
+)
+def test_a_model_that_a_benchmark_does_not_suit_is_told_before_it_is_trained(tmp_path, gpt2, tasks, asked, told):
+    path = study(tmp_path, gpt2, evaluate=[asked], methods={"lora": {"rank": 2}})
+    assert inside("run", path, cwd=tmp_path).returncode == 1
+    (record,) = records(tmp_path).values()
+    assert told in record["error"]["message"]
+    assert record["error"]["phase"] == "load"

@@ -86,6 +86,18 @@ class BenchmarkRunner:
     def __init__(self, choices: Sequence[BenchmarkChoice]) -> None:
         self.opened = [_reopened(choice) for choice in choices]
 
+    def require_suited(self, tokenizer: Any, reads: int | None) -> BenchmarkRunner:
+        """Itself, if a model with this tokenizer and context can be asked; told before the model is trained.
+
+        Raises:
+            SpecError: it has no chat template where one is asked for, or no room for an answer.
+        """
+        from fairtune.evaluate.harness.tasks import require_suited
+
+        for opened in self.opened:
+            require_suited(opened, tokenizer, reads)
+        return self
+
     @property
     def requests(self) -> int:
         """That a model is asked, all benchmarks together."""

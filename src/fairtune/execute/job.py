@@ -124,7 +124,7 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
         splits = _splits(spec, happened)
         prepared = _prepare(spec, splits, meter, happened)
         _require_context(spec, prepared)
-        benchmarks = BenchmarkRunner(spec.benchmarks)
+        benchmarks = BenchmarkRunner(spec.benchmarks).require_suited(prepared.tokenizer, prepared.context)
     lessons = prepare_lessons(spec, folder, prepared.train, prepared.tokenizer, prepared.longest, meter)
     course = Course(spec.seed, _updates(spec, prepared), lessons)
     tuned = _attached(spec, prepared, course, meter)

@@ -117,6 +117,7 @@ def score_models(asked: Asked, runs: Path, say: Say) -> Scores:
     for name, tuned, weights in subject.models(say):
         say(f"scoring {name}")
         with tuned.scoring():
+            runner.require_suited(tuned.model.tokenizer, tuned.model.context)
             for each in runner.run(tuned.model, weights):
                 lines += [Line(name, metric, value) for metric, value in each.values().items()]
                 notes.append((name, each.note()))

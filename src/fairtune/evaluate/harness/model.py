@@ -225,19 +225,8 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]
 
     def _settings(self, request: Instance) -> tuple[Generation, int]:
         """How answers are written, and how long they may be."""
-        given = normalize_gen_kwargs(request.args[1], _ANSWER_TOKENS)
-        unknown = sorted(set(given) - _UNDERSTOOD)
-        if unknown:
-            raise SpecError(
-                f"benchmark {request.task_name}: generation_kwargs {', '.join(unknown)}: not understood; allowed: "
-                f"{', '.join(sorted(_UNDERSTOOD))}"
-            )
-        length = int(given["max_gen_toks"])
-        if length >= self.max_length:
-            raise SpecError(
-                f"benchmark {request.task_name}: answers may have {length} tokens, and the model reads "
-                f"{self.max_length}: nothing is left for the question; write a smaller generation.max_new_tokens"
-            )
+        given, length = answer_settings(request)
+        require_room(request, self.max_length)
         end = self.tokenizer.decode(self.eot_token_id, skip_special_tokens=False)
         stop = tuple(text for text in handle_stop_sequences(given["until"], end) if text)
         return _drawn(given, stop), length
@@ -255,6 +244,36 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]
             self.tokenizer.apply_chat_template(
                 turns, tokenize=False, add_generation_prompt=prompt, continue_final_message=not prompt
             )
+        )
+
+
+def answer_settings(request: Instance) -> tuple[Any, int]:
+    """lm-eval's settings of an answer, and its longest length in tokens.
+
+    Raises:
+        SpecError: settings that are not understood here.
+    """
+    given = normalize_gen_kwargs(request.args[1], _ANSWER_TOKENS)
+    unknown = sorted(set(given) - _UNDERSTOOD)
+    if unknown:
+        raise SpecError(
+            f"benchmark {request.task_name}: generation_kwargs {', '.join(unknown)}: not understood; allowed: "
+            f"{', '.join(sorted(_UNDERSTOOD))}"
+        )
+    return given, int(given["max_gen_toks"])
+
+
+def require_room(request: Instance, reads: int) -> None:
+    """Whether a question has room before its answer.
+
+    Raises:
+        SpecError: it has none.
+    """
+    _, length = answer_settings(request)
+    if length >= reads:
+        raise SpecError(
+            f"benchmark {request.task_name}: answers may have {length} tokens, and the model reads {reads}: nothing is "
+            "left for the question; write a smaller generation.max_new_tokens"
         )
 
 

@@ -16,6 +16,7 @@ import yaml
 from fairtune.errors import DataError, SpecError
 from fairtune.evaluate.harness.calling import calling_lm_eval
 from fairtune.evaluate.harness.index import add_group, nearest, task_manager
+from fairtune.evaluate.harness.model import answer_settings, require_room
 from fairtune.evaluate.metrics.benchmark import OTHER, SHARES, SUMS
 from fairtune.study import BenchmarkChoice, BenchmarkRef, BenchmarkScore, BenchmarkTask
 
@@ -253,12 +254,34 @@ def _build(ref: BenchmarkRef, task: Any, chosen: list[int] | None) -> None:
         raise DataError(
             f"benchmark {ref.benchmark}: {task.task_name}: its items do not suit it: {_one_line(error)}"
         ) from error
+    if _writes(task):
+        answer_settings(task.instances[0])
     for request in task.instances:
         if request.request_type == "loglikelihood" and not str(request.args[1]).strip():
             raise DataError(f"benchmark {ref.benchmark}: {task.task_name}, item {request.doc_id}: an answer is empty")
     asked = {request.doc_id for request in task.instances}
     if len(asked) < (len(chosen) if chosen is not None else len(task.eval_docs)):
         raise DataError(f"benchmark {ref.benchmark}: {task.task_name}: some items have no answers to choose from")
+
+
+def _writes(task: Any) -> bool:
+    return bool(task.instances[0].request_type == "generate_until")
+
+
+def require_suited(opened: OpenBenchmark, tokenizer: Any, reads: int | None) -> None:
+    """Whether a model can be asked.
+
+    Args:
+        reads: its context in tokens; None if it states none.
+
+    Raises:
+        SpecError: it has no chat template, or no room for an answer.
+    """
+    if opened.choice.asked.chat_template and tokenizer.chat_template is None:
+        raise SpecError(f"benchmark {opened.choice.name}: chat_template: the model has none; leave it out")
+    for task in opened.tasks.values():
+        if reads is not None and _writes(task):
+            require_room(task.instances[0], reads)
 
 
 def _described(task: Any) -> str:
