@@ -45,6 +45,9 @@ WRITTEN = {
 }
 
 
+NO_CHOICE = {"fewshot_split": None, "doc_to_choice": None}
+
+
 def questions(count: int, start: int = 0) -> list[dict[str, Any]]:
     return [
         {"question": f"{number} uno dos", "choices": ["tres", "cuatro ab", "cinco"], "label": number % 3}
@@ -115,7 +118,7 @@ def test_what_the_same_weights_answered_is_not_asked_again(tmp_path, llama, task
         ({"doc_to_choice": "options"}, questions(3), "doc_to_choice: 'options': malformed"),
         ({"test_split": "validation"}, questions(3), "no column or key 'validation'"),
         (
-            {**WRITTEN, "generation_kwargs": {"until": ["x"], "num_beams": 4}, "fewshot_split": None},
+            {**WRITTEN, "generation_kwargs": {"until": ["x"], "num_beams": 4}, **NO_CHOICE},
             tiny.rows(3),
             "generation_kwargs num_beams: not understood; allowed: do_sample",
         ),
