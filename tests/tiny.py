@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 from pathlib import Path
@@ -161,9 +162,15 @@ def examples(count: int, seed: int = 0) -> list[Any]:
 
 def encoded(count: int, seed: int = 0) -> list[Any]:
     """Rows as tokens."""
+    return list(_encoded(count, seed))
+
+
+@functools.cache
+def _encoded(count: int, seed: int) -> tuple[Any, ...]:
+    """Made once: an item cannot be changed, and nearly every test asks for some."""
     from fairtune.data import encode_all
 
-    return encode_all(examples(count, seed), tokenizer())
+    return tuple(encode_all(examples(count, seed), tokenizer()))
 
 
 def encoded_for(model: Any, count: int) -> list[Any]:

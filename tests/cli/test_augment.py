@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tests import tiny
-from tests.cli.command import fairtune, inside, study
+from tests.cli.command import inside, study
 from tests.unit.test_translation import REVERSE
 
 TURNED = [sys.executable, "-c", "import sys; print(sys.stdin.read().replace('s', 'z'), end='')"]
@@ -67,11 +67,11 @@ def test_the_report_tells_augmentations_apart_and_compares_each_with_the_base(fi
     assert "token_dropout" in result.stdout
     text = (folder / "runs" / "small" / "report.md").read_text()
     assert "Augmentation eda: " in text
-    document = json.loads(fairtune("report", "study.yaml", "--format", "json", cwd=folder).stdout)
+    document = json.loads(inside("report", "study.yaml", "--format", "json", cwd=folder).stdout)
     against = [c for c in document["comparisons"] if c["b"].endswith("base · fp32")]
     assert len(against) == 2 * 3
     assert len({c["a"] for c in against}) == 6
-    rows = fairtune("report", "study.yaml", "--format", "csv", cwd=folder).stdout.splitlines()
+    rows = inside("report", "study.yaml", "--format", "csv", cwd=folder).stdout.splitlines()
     assert sum(row.endswith(",token_dropout") for row in rows) == 2
 
 

@@ -41,7 +41,7 @@ def test_lessons_are_computed_once(taught):
     folder, path, _ = taught
     kept = sorted((folder / "cache" / "lessons").glob("*/lessons.json"))
     assert len(kept) == 2
-    result = fairtune("run", path, cwd=folder, FAIRTUNE_CACHE=str(folder / "cache"))
+    result = inside("run", path, cwd=folder, FAIRTUNE_CACHE=str(folder / "cache"))
     assert result.returncode == 0
     assert sorted((folder / "cache" / "lessons").glob("*/lessons.json")) == kept
 

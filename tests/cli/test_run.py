@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -159,14 +160,14 @@ def test_a_lost_examples_file_costs_the_differences_not_the_report(finished, tmp
     shutil.copytree(finished[0], tmp_path / "copy")
     run_id = records(tmp_path / "copy")["lora 1"]["run_id"]
     (tmp_path / "copy" / "runs" / "small" / run_id / "examples" / "bleu.jsonl").unlink()
-    result = fairtune("report", "study.yaml", "--format", "json", cwd=tmp_path / "copy")
+    result = inside("report", "study.yaml", "--format", "json", cwd=tmp_path / "copy")
     assert result.returncode == 0, result.stderr
     document = json.loads(result.stdout)
     assert any(f"{run_id}/examples/bleu.jsonl: cannot be read" in note for note in document["notes"])
     left = {(c["metric"], "lora" in c["a"] or "lora" in c["b"]) for c in document["comparisons"]}
     assert ("bleu", True) not in left
     assert {("bleu", False), ("chrf", True)} <= left
-    text = fairtune("report", "study.yaml", "--format", "md", cwd=tmp_path / "copy").stdout
+    text = inside("report", "study.yaml", "--format", "md", cwd=tmp_path / "copy").stdout
     mean = next(line for line in text.splitlines() if line.startswith("| lora | mean of 2"))
     assert mean.split("|")[4].strip() == "–"
 
@@ -196,6 +197,22 @@ def wait_for_training(folder, method, earlier=None):
     raise AssertionError(f"no run of {method} began to train")
 
 
+@contextlib.contextmanager
+def killed_in_training(folder, method, earlier=None):
+    """Ends a run of the method once it trains, while a command in this process waits for it; gives its folder then."""
+    killed = []
+
+    def kill():
+        progress, run = wait_for_training(folder, method, earlier)
+        os.kill(progress["pid"], signal.SIGKILL)
+        killed.append(run)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    yield killed
+    killer.join()
+
+
 LONG = {"training": {"epochs": 4000, "batch_size": 4, "learning_rate": 1e-5}}
 
 
@@ -218,11 +235,10 @@ def test_a_killed_worker_is_a_failed_run_that_names_the_signal_and_only_it_is_re
     assert "signal 9 (SIGKILL)" in out
 
     kept = {name: record for name, record in done.items() if name != "full 0"}
-    command = start(tmp_path)
-    progress, folder = wait_for_training(tmp_path, "full")
+    with killed_in_training(tmp_path, "full") as killed:
+        assert inside("run", "study.yaml", cwd=tmp_path).returncode == 1
+    (folder,) = killed
     assert (folder / "attempts" / "1" / "record.json").exists()
-    os.kill(progress["pid"], signal.SIGKILL)
-    command.communicate(timeout=120)
     assert {name: record for name, record in records(tmp_path).items() if name != "full 0"} == kept
 
 
@@ -252,14 +268,13 @@ def test_a_command_that_is_killed_leaves_no_orphan_and_the_next_one_goes_on(tmp_
     while time.monotonic() < deadline and _alive(progress["pid"]):
         time.sleep(0.1)
     assert not _alive(progress["pid"])
-    rows = json.loads(fairtune("status", "study.yaml", "--json", cwd=tmp_path).stdout)
+    rows = json.loads(inside("status", "study.yaml", "--json", cwd=tmp_path).stdout)
     assert [row["status"] for row in rows] == ["ok", "interrupted"]
-    command = start(tmp_path)
-    progress, _ = wait_for_training(tmp_path, "full", earlier=progress["pid"])
+    with killed_in_training(tmp_path, "full", earlier=progress["pid"]) as killed:
+        assert inside("run", "study.yaml", cwd=tmp_path).returncode == 1
+    assert killed == [folder]
     lost = json.loads((folder / "attempts" / "1" / "record.json").read_text())
     assert (lost["status"], lost["error"]["phase"]) == ("interrupted", "train")
-    os.kill(progress["pid"], signal.SIGKILL)
-    command.communicate(timeout=60)
 
 
 def _alive(pid):
@@ -277,7 +292,7 @@ def test_a_second_command_on_the_same_study_is_refused_with_the_pid(tmp_path, ll
     second = fairtune("run", "study.yaml", cwd=tmp_path)
     assert second.returncode == 2
     assert f"is being run by process {command.pid}" in second.stderr
-    status = json.loads(fairtune("status", "study.yaml", "--json", cwd=tmp_path).stdout)[0]
+    status = json.loads(inside("status", "study.yaml", "--json", cwd=tmp_path).stdout)[0]
     assert status["status"] == "running"
     assert "train" in status["detail"]
     os.kill(progress["pid"], signal.SIGKILL)
@@ -315,7 +330,7 @@ def test_a_damaged_record_is_told_by_name_and_only_that_run_is_repeated(tmp_path
     done = records(tmp_path)
     path = tmp_path / "runs" / "small" / done["lora 0"]["run_id"] / "record.json"
     path.write_text(path.read_text()[:200])
-    status = fairtune("status", "study.yaml", cwd=tmp_path)
+    status = inside("status", "study.yaml", cwd=tmp_path)
     assert status.returncode == 1
     assert "unreadable" in status.stdout
     other = tmp_path / "runs" / "small" / done["base 0"]["run_id"] / "record.json"

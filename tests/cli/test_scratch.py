@@ -47,7 +47,7 @@ def finished(tmp_path_factory):
 def test_models_from_scratch_learn_and_are_compared_with_themselves_untrained(finished):
     folder, result = finished
     assert "cross_entropy ↓" in result.stdout
-    document = json.loads(fairtune("report", "study.yaml", "--format", "json", cwd=folder).stdout)
+    document = json.loads(inside("report", "study.yaml", "--format", "json", cwd=folder).stdout)
     assert len(document["runs"]) == 4
     assert {(c["metric"], c["verdict"]) for c in document["comparisons"]} == {
         ("cross_entropy", "better"),
@@ -82,7 +82,7 @@ def test_samples_are_kept_and_one_of_each_run_is_in_the_report(finished):
     folder, _ = finished
     report = (folder / "runs" / "small" / "report.md").read_text()
     assert "## Samples" in report
-    document = json.loads(fairtune("report", "study.yaml", "--format", "json", cwd=folder).stdout)
+    document = json.loads(inside("report", "study.yaml", "--format", "json", cwd=folder).stdout)
     for record in document["runs"]:
         path = folder / "runs" / "small" / record["run_id"] / "examples" / "samples.jsonl"
         rows = [json.loads(line) for line in path.read_text().splitlines()]
@@ -95,7 +95,7 @@ def test_lost_samples_cost_themselves_not_the_report(finished, tmp_path):
     shutil.copytree(finished[0], tmp_path / "copy")
     path = next((tmp_path / "copy" / "runs" / "small").glob("*/examples/samples.jsonl"))
     path.write_text("{")
-    result = fairtune("report", "study.yaml", "--format", "md", cwd=tmp_path / "copy")
+    result = inside("report", "study.yaml", "--format", "md", cwd=tmp_path / "copy")
     assert result.returncode == 0, result.stderr
     assert f"{path.relative_to(tmp_path / 'copy')}: cannot be read" in result.stdout
     assert result.stdout.count(", from '") == 3
@@ -154,7 +154,7 @@ def test_samples_of_questions_with_answers_are_refused(tmp_path):
 def test_init_writes_a_study_of_plain_text(tmp_path):
     (tmp_path / "my text.txt").write_text(tiny.text(500), encoding="utf-8")
     assert fairtune("init", "my text.txt", cwd=tmp_path).returncode == 0
-    status = fairtune("status", "study.yaml", "--json", cwd=tmp_path)
+    status = inside("status", "study.yaml", "--json", cwd=tmp_path)
     assert [row["status"] for row in json.loads(status.stdout)] == ["missing"] * 6
 
 

@@ -1,6 +1,7 @@
 """The rules of the house, held by a walk over the code."""
 
 import ast
+import functools
 import re
 import statistics
 from pathlib import Path
@@ -19,27 +20,26 @@ from tests import tiny
 SOURCE = Path(fairtune.__file__).parent
 ROOT = Path(__file__).parents[2]
 FILES = sorted(SOURCE.rglob("*.py"))
-FUNCTIONS = [
-    (path, node)
-    for path in FILES
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-]
+
+
+@functools.cache
+def nodes(path):
+    """What a file is made of, read once for all rules."""
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
 
 
 def strings(path):
     """String constants that are not docstrings."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     texts = {
         id(node.body[0].value)
-        for node in ast.walk(tree)
+        for node in nodes(path)
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
         and node.body
         and isinstance(node.body[0], ast.Expr)
     }
     return {
         node.value
-        for node in ast.walk(tree)
+        for node in nodes(path)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in texts
     }
 
@@ -51,9 +51,8 @@ HOMONYMS = {"prompt", "peft", "adapter", "full", "stopped"}
 
 def compared(path):
     """String constants that something is compared with."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes = [node for compare in ast.walk(tree) if isinstance(compare, ast.Compare) for node in ast.walk(compare)]
-    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    parts = [part for node in nodes(path) if isinstance(node, ast.Compare) for part in ast.walk(node)]
+    return {node.value for node in parts if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
 @pytest.mark.parametrize(
@@ -73,8 +72,10 @@ def test_nobody_outside_its_room_mentions_a_method_metric_or_augmentation_by_nam
 
 
 def test_functions_are_short_and_files_too():
-    lengths = [node.end_lineno - node.lineno + 1 for _, node in FUNCTIONS]
-    long = [f"{path.name}:{node.name}" for path, node in FUNCTIONS if node.end_lineno - node.lineno + 1 > 50]
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
+    functions = [(path, node) for path in FILES for node in nodes(path) if isinstance(node, kinds)]
+    lengths = [node.end_lineno - node.lineno + 1 for _, node in functions]
+    long = [f"{path.name}:{node.name}" for path, node in functions if node.end_lineno - node.lineno + 1 > 50]
     assert not long
     assert statistics.median(lengths) <= 12
     assert not [path.name for path in FILES if len(path.read_text(encoding="utf-8").splitlines()) > 400]
@@ -82,7 +83,7 @@ def test_functions_are_short_and_files_too():
 
 def test_no_exception_is_swallowed():
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes(path):
             if isinstance(node, ast.ExceptHandler):
                 assert node.type is not None, path
                 assert not all(isinstance(line, ast.Pass) for line in node.body), f"{path}:{node.lineno}"

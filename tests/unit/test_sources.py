@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import subprocess
 import sys
 import zipfile
@@ -263,27 +264,31 @@ import sys
 from pathlib import Path
 from fairtune.data import read_rows
 from fairtune.errors import DataError
-try:
-    for row in read_rows(sys.argv[1], Path()):
-        print(row.where, dict(row.columns))
-except DataError as error:
-    print("DataError:", error)
+for place in sys.argv[1:]:
+    try:
+        for row in read_rows(place, Path()):
+            print(row.where, dict(row.columns))
+    except DataError as error:
+        print("DataError:", error)
+    print("\\f")
 """
 
 
-def ask_hub(place, endpoint, home):
-    """In a process of its own: the hub's client reads its settings once, when it is imported."""
+def ask_hub(places, endpoint, home):
+    """What is told of each place. In a process of its own: the hub's client reads its settings once, when imported."""
     environment = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "PATH": "/usr/bin:/bin"}
+    environment |= {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, place], env=environment, capture_output=True, text=True, cwd=home
+        [sys.executable, "-c", PROGRAM, *places], env=environment, capture_output=True, text=True, cwd=home
     )
-    return done.stdout + done.stderr
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split("\f\n")[:-1]
 
 
 def test_a_data_set_of_the_hub_is_read_by_its_id_and_split(tmp_path):
     files = {"train.jsonl": WRITTEN["a.jsonl"], "test.jsonl": json.dumps({"prompt": "t", "completion": "u"}).encode()}
     with hub_of("datasets", "lab/rows", files) as endpoint:
-        told = ask_hub("hub:lab/rows", endpoint, tmp_path)
-        assert f"lab/rows, train row 3 {ROWS[2]}" in told
-        assert "lab/rows, test row 1 {'prompt': 't', 'completion': 'u'}" in ask_hub("lab/rows#test", endpoint, tmp_path)
-        assert "as a data set it cannot be had" in ask_hub("lab/none", endpoint, tmp_path)
+        whole, split, none = ask_hub(["hub:lab/rows", "lab/rows#test", "lab/none"], endpoint, tmp_path)
+    assert f"lab/rows, train row 3 {ROWS[2]}" in whole
+    assert "lab/rows, test row 1 {'prompt': 't', 'completion': 'u'}" in split
+    assert "as a data set it cannot be had" in none

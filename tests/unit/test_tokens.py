@@ -1,6 +1,7 @@
 """Tokens of whole data sets: the same as one by one, in a file read where it is looked at, under the right name."""
 
 import copy
+import gc
 import json
 import multiprocessing
 import random
@@ -308,6 +309,23 @@ def test_a_table_gives_back_what_was_put_into_it(tmp_path, monkeypatch):
 def test_an_empty_table_is_a_table(tmp_path):
     for table in tables(tmp_path, [], tiny.tokenizer()):
         assert (len(table), list(table), table.supervised()) == (0, [], 0)
+
+
+def test_what_is_set_aside_while_a_table_is_made_comes_back_and_what_was_set_aside_before_stays():
+    from fairtune.data.tokens.cache import _what_is_there_left_alone
+
+    try:
+        gc.unfreeze()
+        with _what_is_there_left_alone():
+            assert gc.get_freeze_count()
+        assert not gc.get_freeze_count()
+        gc.freeze()
+        kept = gc.get_freeze_count()
+        with _what_is_there_left_alone():
+            assert gc.get_freeze_count() == kept
+        assert gc.get_freeze_count() == kept
+    finally:
+        gc.freeze()  # as tests/conftest.py leaves it
 
 
 def plain_cut(item, length):

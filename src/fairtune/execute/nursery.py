@@ -14,7 +14,7 @@ from typing import Any
 
 from fairtune.records import command_line
 
-_PRELOADED = ["fairtune.execute.worker", "fairtune.cli"]
+_PRELOADED = ["fairtune.execute.warm"]
 
 
 class Nursery:

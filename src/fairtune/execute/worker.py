@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -74,6 +75,8 @@ def _settle_in(folder: RunFolder) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends this process
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     _log_to(folder.log)
+    # What is in memory now are libraries, which stay. To look through their objects took 0.2 s at each of five phases.
+    gc.freeze()
 
 
 def _spec_of(folder: RunFolder) -> RunSpec:

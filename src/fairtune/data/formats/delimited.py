@@ -18,6 +18,8 @@ _SAMPLE = 50
 # Excel's own way to say the delimiter, before the header.
 _SAID = re.compile(r'"?sep=(.)"?;*\s*', re.IGNORECASE)
 _MOST_LINES = 0.8
+# How a byte that is no UTF-8 is kept in a text.
+_WRONG_BYTE = re.compile("[\udc80-\udcff]")
 
 
 def comma_rows(file: File, faults: Faults, layout: Layout = ANY) -> Iterator[Row]:
@@ -125,7 +127,7 @@ def _is_there(record: Record) -> bool:
 
 
 def _row(names: tuple[str, ...], cells: list[str], where: str, faults: Faults) -> Iterator[Row]:
-    if any("\udc80" <= letter <= "\udcff" for cell in cells for letter in cell):
+    if any(map(_WRONG_BYTE.search, cells)):
         faults.add(where, "is not UTF-8; convert the file, for example with iconv")
     elif len(cells) != len(names):
         faults.add(where, f"found {len(cells)} fields, expected {_expected(names)}")

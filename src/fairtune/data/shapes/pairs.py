@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,12 +18,13 @@ _NESTED = "translation"
 def _convert(columns: Mapping[str, Any], reading: Reading) -> list[Message]:
     if _NESTED in columns and not any(set(pair) <= columns.keys() for pair in _PAIRS):
         columns = _unpacked(columns)
-    source, target = next((pair for pair in _PAIRS if set(pair) <= columns.keys()), _by_language(columns))
+    source, target = next((pair for pair in _PAIRS if set(pair) <= columns.keys()), None) or _by_language(columns)
     return [question(columns, reading.prompt, text(columns, source)), Message("assistant", text(columns, target))]
 
 
 def _by_language(columns: Mapping[str, Any]) -> tuple[str, str]:
-    found = [name for name in columns if name in (_languages(columns) or ())]
+    known = _languages(columns) or ()
+    found = [name for name in columns if name in known]
     return (found[0], found[1]) if found else _PAIRS[0]
 
 
@@ -36,10 +38,14 @@ def _unpacked(columns: Mapping[str, Any]) -> dict[str, Any]:
 
 def _languages(columns: Mapping[str, Any]) -> frozenset[str] | None:
     """Two columns that are called after languages, whichever way they are written: all stand there in small letters."""
-    # A column called id holds names of rows far more often than Indonesian.
-    known = (language_names() | language_codes()) - {"id"}
-    found = frozenset(name for name in columns if name in known)
+    found = _known().intersection(columns)
     return found if len(found) == len(_PAIRS[0]) else None
+
+
+@functools.cache
+def _known() -> frozenset[str]:
+    # A column called id holds names of rows far more often than Indonesian.
+    return (language_names() | language_codes()) - {"id"}
 
 
 SHAPE = Shape("pairs", (*map(frozenset, _PAIRS), frozenset({_NESTED})), _PAIRS[0], _convert, guess=_languages)

@@ -49,8 +49,12 @@ def store_table(path: Path, examples: Iterable[Example], tokenizer: Any) -> Toke
 def _what_is_there_left_alone() -> Iterator[None]:
     """Python looks for cycles among what is made meanwhile, not among the examples and all objects of torch.
 
-    A tenth of the time would go there.
+    A tenth of the time would go there. In the process of a run the libraries are set aside already, for good; what was
+    added to them now could not be told apart afterwards.
     """
+    if gc.get_freeze_count():
+        yield
+        return
     gc.freeze()
     try:
         yield
