@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fairtune.data import Leaks, Splits, load_splits
 from fairtune.data.augment import AUGMENTATIONS
-from fairtune.errors import Problem, SpecError
+from fairtune.errors import ModelError, Problem, SpecError
 from fairtune.evaluate.metrics import METRICS, Facts
 from fairtune.execute.augment import beyond_data, resolve_augment
 from fairtune.execute.confined import beyond_sandbox
@@ -18,7 +18,18 @@ from fairtune.execute.leaks import find_leaks
 from fairtune.execute.limits import beyond_limits
 from fairtune.methods import METHODS, Method
 from fairtune.models import identify
-from fairtune.study import AugmentWords, LoadedStudy, MethodWords, RunSpec, Vocabulary, expand, load_study
+from fairtune.study import (
+    AugmentWords,
+    JudgeChoice,
+    LoadedStudy,
+    MethodWords,
+    RunSpec,
+    Vocabulary,
+    expand,
+    find_pairs,
+    load_study,
+    resolve_judge,
+)
 from fairtune.tasks import TASKS
 
 
@@ -45,6 +56,9 @@ class Request:
     loaded: LoadedStudy
     specs: tuple[RunSpec, ...]
     splits: Splits
+    judge: JudgeChoice | None = None
+    pairs: tuple[tuple[RunSpec, RunSpec], ...] = ()
+    """What the judge is to compare: runs, and those that they are compared with."""
 
     @functools.cached_property
     def leaks(self) -> Leaks:
@@ -63,14 +77,50 @@ def read_request(path: Path) -> Request:
     words = vocabulary()
     loaded = load_study(path, words)
     splits = load_splits(loaded.task, loaded.task_root)
-    problems = [*_unsuited(loaded, splits), *beyond_sandbox(loaded), *beyond_data(loaded.augments, splits)]
+    problems = [
+        *_unsuited(loaded, splits),
+        *_nothing_to_judge(loaded, splits),
+        *beyond_sandbox(loaded),
+        *beyond_data(loaded.augments, splits),
+    ]
     if problems:
         raise SpecError(problems, str(path))
     specs = expand(loaded, words, identify, splits.fingerprint(), resolve_augment, splits.labels)
     problems = beyond_limits(specs)
     if problems:
         raise SpecError(problems, str(path))
-    return Request(loaded, tuple(specs), splits)
+    judge, pairs = _judge(loaded, specs, str(path))
+    return Request(loaded, tuple(specs), splits, judge, tuple(pairs))
+
+
+def _judge(
+    loaded: LoadedStudy, specs: Sequence[RunSpec], where: str
+) -> tuple[JudgeChoice | None, list[tuple[RunSpec, RunSpec]]]:
+    """The judge that the study names, and what it is to compare."""
+    asked = loaded.study.judge
+    if asked is None:
+        return None, []
+    try:
+        return resolve_judge(asked, loaded.root, identify), find_pairs(asked.against, specs)
+    except SpecError as error:
+        raise SpecError(error.problems, where) from None
+    except ModelError as error:
+        raise SpecError([Problem("judge.model", str(error))], where) from None
+
+
+def _nothing_to_judge(loaded: LoadedStudy, splits: Splits) -> list[Problem]:
+    """Why there are no answers that a judge could compare."""
+    if loaded.study.judge is None:
+        return []
+    if splits.plain_text:
+        told = "compares answers, and plain text has none; leave `judge` out, or give a task of questions and answers"
+        return [Problem("judge", told)]
+    if any(METRICS[name].needs == "generation" for name in loaded.metrics):
+        return []
+    facts = _facts(loaded, splits)
+    writing = [name for name, metric in METRICS.items() if metric.needs == "generation" and metric.fits(facts) is None]
+    told = f"compares written answers, and no metric of this study ({', '.join(loaded.metrics)}) has any written; "
+    return [Problem("judge", f"{told}add one to `evaluate`: {', '.join(writing)}")]
 
 
 def _unsuited(loaded: LoadedStudy, splits: Splits) -> list[Problem]:
@@ -85,7 +135,7 @@ def _unsuited(loaded: LoadedStudy, splits: Splits) -> list[Problem]:
         reason = METRICS[name].fits(facts)
         if reason:
             problems.append(Problem(f"{where}[{index}]", f"{name} {reason}; possible: {possible}"))
-    return problems
+    return problems + _nothing_to_judge(loaded, splits)
 
 
 def _facts(loaded: LoadedStudy, splits: Splits) -> Facts:

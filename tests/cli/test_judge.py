@@ -1,0 +1,70 @@
+"""A judge through the real command line: judged once, told everywhere; and one that fails."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from tests import tiny
+from tests.cli.command import inside, study
+
+METHODS = ["base", {"full": {"learning_rate": 1e-2}}]
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory, llama):
+    folder = tmp_path_factory.mktemp("judged")
+    judge = {"model": str(tiny.save_model(folder / "judge", context=1024, seed=3)), "limit": 4}
+    path = study(folder, llama, methods=METHODS, judge=judge)
+    return folder, path, inside("run", path, cwd=folder)
+
+
+def files(folder):
+    kept = (folder / "runs" / "small" / "judgements").rglob("*")
+    return {path: path.stat().st_mtime_ns for path in kept if path.is_file()}
+
+
+def test_a_study_ends_with_what_its_judge_found(judged):
+    folder, path, result = judged
+    assert result.returncode == 0, result.stderr
+    for words in ("Judged by judge", "win rate ↑", "order flips", "Judge: win rate ="):
+        assert words in result.stdout
+    assert "judge judge: comparisons: 1" in result.stderr
+    assert "## Judged by judge" in (folder / "runs" / "small" / "report.md").read_text(encoding="utf-8")
+    (found,) = json.loads(inside("report", path, "--format", "json", cwd=folder).stdout)["judgements"]
+    counts = found["verdicts"]
+    assert counts["items"] == 4 == counts["wins"] + counts["ties"] + counts["losses"]
+    assert found["win_rate"]["value"] == (counts["wins"] + counts["ties"] / 2) / 4
+    rows = list(csv.DictReader(io.StringIO(inside("report", path, "--format", "csv", cwd=folder).stdout)))
+    (row,) = [row for row in rows if row["metric"].startswith("win rate against base")]
+    assert (row["run_id"], float(row["value"]), row["n"]) == (found["run"], found["win_rate"]["value"], "4")
+
+
+def test_it_is_judged_once(judged):
+    folder, path, _ = judged
+    before = files(folder)
+    assert {path.suffix for path in before} == {".json", ".jsonl", ".txt"}
+    again = inside("run", path, cwd=folder)
+    assert again.returncode == 0
+    assert "comparisons" not in again.stderr
+    assert files(folder) == before
+
+
+def test_a_judge_that_fails_is_a_row_with_its_reason_and_no_zero(judged, llama):
+    folder, _, _ = judged
+    broken = tiny.save_model(folder / "broken", seed=4)
+    for file in broken.glob("tokenizer*"):
+        file.unlink()
+    path = study(folder, llama, methods=METHODS, judge={"model": str(broken)})
+    result = inside("run", path, cwd=folder)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr + result.stdout
+    (line,) = [line for line in result.stdout.split("\n") if "failed:" in line]
+    assert "0.000" not in line
+    assert "judged by broken: failed:" in result.stderr
+    (found,) = json.loads(inside("report", path, "--format", "json", cwd=folder).stdout)["judgements"]
+    assert (found["status"], found["win_rate"], found["verdict"]) == ("failed", None, None)
+    told = json.loads(inside("status", path, "--json", cwd=folder).stdout)[-1]
+    assert told["status"] == "failed"
+    assert told["detail"] == found["error"]["message"]
