@@ -68,3 +68,17 @@ def test_a_judge_that_fails_is_a_row_with_its_reason_and_no_zero(judged, llama):
     told = json.loads(inside("status", path, "--json", cwd=folder).stdout)[-1]
     assert told["status"] == "failed"
     assert told["detail"] == found["error"]["message"]
+
+
+def test_a_judge_out_of_time_leaves_a_record_and_is_tried_again(judged, llama):
+    """The budget is no part of a run: the runs are there already, and the prompt is new to the judge."""
+    folder, _, _ = judged
+    judge = {"model": str(folder / "judge"), "prompt": "{question} A: {answer_a} B: {answer_b} Which?"}
+    path = study(folder, llama, methods=METHODS, judge=judge, budget={"device": "cpu", "time": 0.01})
+    result = inside("run", path, cwd=folder)
+    assert result.returncode == 1
+    assert "timeout: stopped after" in result.stdout
+    path = study(folder, llama, methods=METHODS, judge=judge)
+    again = inside("run", path, cwd=folder)
+    assert again.returncode == 0, again.stdout
+    assert list((folder / "runs" / "small" / "judgements" / "attempts").glob("*.1.json"))
