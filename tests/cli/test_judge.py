@@ -3,9 +3,12 @@
 import csv
 import io
 import json
+import os
+import signal
 
 import pytest
 
+import fairtune.execute.judge as judging
 from tests import tiny
 from tests.cli.command import inside, study
 
@@ -82,3 +85,25 @@ def test_a_judge_out_of_time_leaves_a_record_and_is_tried_again(judged, llama):
     again = inside("run", path, cwd=folder)
     assert again.returncode == 0, again.stdout
     assert list((folder / "runs" / "small" / "judgements" / "attempts").glob("*.1.json"))
+
+
+def die(_folder, _command):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_judge_that_is_killed_and_a_record_that_is_damaged_are_told_and_repeated(judged, llama, monkeypatch):
+    folder, _, _ = judged
+    judge = {"model": str(folder / "judge"), "prompt": "{question} 1: {answer_a} 2: {answer_b}"}
+    path = study(folder, llama, methods=METHODS, judge=judge)
+    with monkeypatch.context() as patch:
+        patch.setattr(judging, "begin_judge", die)
+        result = inside("run", path, cwd=folder)
+    assert result.returncode == 1
+    assert "(SIGKILL)" in result.stdout
+    assert inside("run", path, cwd=folder).returncode == 0
+    (found,) = json.loads(inside("report", path, "--format", "json", cwd=folder).stdout)["judgements"]
+    record = folder / "runs" / "small" / "judgements" / f"{found['id']}.json"
+    record.write_text(record.read_text()[:50], encoding="utf-8")
+    assert "unreadable" in inside("status", path, cwd=folder).stdout
+    assert inside("run", path, cwd=folder).returncode == 0
+    assert json.loads(record.read_text())["win_rate"] == found["win_rate"]
