@@ -21,12 +21,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fairtune.evaluate.harness.encoding import Encoder
-from fairtune.evaluate.harness.tasks import open_benchmark
 from peers.alternate import in_turn, middle, one
 from transformers import AutoConfig
 
 from fairtune.data.starter import SMALL_MODEL
+from fairtune.evaluate.harness.encoding import Encoder
+from fairtune.evaluate.harness.tasks import open_benchmark
 from fairtune.evaluate.tree import grow
 from fairtune.models import fetch, identify
 from fairtune.models.opening import open_tokenizer

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests import tiny
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,6 +23,8 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("FAIRTUNE_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hub")))
         patch.setenv("OMP_NUM_THREADS", "1")
+        # Processes of runs have the environment of the first of them.
+        patch.setenv("FAIRTUNE_BENCHMARK_DATA", str(SHARED_DATA))
         yield
 
 
@@ -40,9 +45,21 @@ def gemma3(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def lm_eval_names() -> None:
+    """lm-eval's names, which take ten seconds to read: once, and kept where the user keeps them."""
+    from fairtune.cache import cache_folder
+    from fairtune.evaluate.harness.index import FOLDER, task_manager
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FAIRTUNE_CACHE", os.environ["FAIRTUNE_USER_CACHE"])
+        task_manager()
+        known = cache_folder() / FOLDER
+    shutil.copytree(known, cache_folder() / FOLDER, dirs_exist_ok=True)
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real task data beside the project, where they are."""
-    folder = Path(__file__).parents[2] / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip(f"needs the real task data in {folder}, which are not part of the project")
-    return folder
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"needs the real task data in {SHARED_DATA}, which are not part of the project")
+    return SHARED_DATA

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from fairtune.evaluate.harness.model import HarnessModel
 from lm_eval.api.instance import Instance
 from measure import Meter, tell
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from transformers.utils import logging
 
 from fairtune.evaluate.generation import write
+from fairtune.evaluate.harness.model import HarnessModel
 from fairtune.models.load import load_model, load_tokenizer
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

@@ -1,6 +1,7 @@
 """A score must not depend on batch size, padding side, order, or the company an item is in."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -128,3 +129,28 @@ def test_an_adapter_on_the_output_layer_sees_what_the_gate_lets_through(llama):
     before = losses(model, items)
     tiny.attach(model, "lora", {"rank": 2, "targets": ["lm_head"]})
     assert losses(model, items) == pytest.approx(before, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gemma3"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_right_tokens_are_those_of_all_logits_and_counting_them_changes_no_loss(kind, packed, request):
+    model = tiny.language_model(request.getfixturevalue(kind))
+    items = [right_at_first(model, item) if row % 2 else item for row, item in enumerate(tiny.encoded(12))]
+    for fused in (True, False):
+        model.batching = Batching(100, packed, fused=fused)
+        counted = item_losses(model, items, hits=True)
+        assert [item.loss for item in counted] == losses(model, items)
+        assert {item.hits for item in item_losses(model, items)} == {None}
+        for item, found in zip(items, counted, strict=True):
+            with torch.no_grad():
+                logits, answers, _ = supervised_logits(model, [item])
+            assert found.hits == int((logits.argmax(-1) == answers).sum())
+        assert 6 <= sum(item.hits for item in counted) < sum(item.tokens for item in counted)
+
+
+def right_at_first(model, item):
+    """The item with the first token of its answer the one that the model takes for likeliest."""
+    with torch.no_grad():
+        logits, _, _ = supervised_logits(model, [item])
+    place = item.prompt_length
+    return replace(item, tokens=(*item.tokens[:place], int(logits[0].argmax()), *item.tokens[place + 1 :]))

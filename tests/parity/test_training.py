@@ -6,8 +6,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from fairtune.data import encode_all, to_examples, windows
 from fairtune.models.likelihood import item_losses
-from fairtune.study import Training
+from fairtune.study import Prompt, Training
 from fairtune.train.loop import mean_loss, train
 from fairtune.train.optimizer import MasterAdamW
 from fairtune.train.schedule import learning_rate_at
@@ -120,3 +121,20 @@ def test_the_mean_loss_weighs_every_token_the_same(llama):
     model, items = tiny.language_model(llama), tiny.encoded(7)
     scored = item_losses(model, items)
     assert mean_loss(model, items) == pytest.approx(sum(s.loss for s in scored) / sum(s.tokens for s in scored))
+
+
+def test_overlapping_windows_are_scored_as_a_loop_over_tokens_scores_them(gpt2):
+    model, network = tiny.language_model(gpt2), AutoModelForCausalLM.from_pretrained(gpt2).eval()
+    (document,) = to_examples([tiny.row({"text": tiny.text(150)})], None, Prompt())
+    whole = encode_all([document], model.tokenizer)
+    window, stride = 32, 8
+    ours = item_losses(model, list(windows(whole, window + 1, model.tokenizer.decode, stride)))
+    theirs, tokens = 0.0, whole[0].tokens
+    for place in range(1, len(tokens)):
+        late = max(0, place - window)
+        begin = -(-late // stride) * stride  # the first window that holds it begins at a multiple of the stride
+        with torch.no_grad():
+            log_p = network(input_ids=torch.tensor([tokens[begin:place]])).logits[0, -1].log_softmax(-1)
+        theirs -= float(log_p[tokens[place]])
+    assert sum(item.loss for item in ours) == pytest.approx(theirs, rel=1e-5)
+    assert sum(item.tokens for item in ours) == len(tokens) - 1

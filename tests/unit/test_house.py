@@ -44,8 +44,9 @@ def strings(path):
     }
 
 
-# Names of methods that mean something else elsewhere: a column, a package, a folder of a run, CLDR's longest date.
-HOMONYMS = {"prompt", "peft", "adapter", "full"}
+# Names that mean something else elsewhere: a column, a package, a folder of a run, CLDR's longest date; a key of an
+# answer's line, and of a process.
+HOMONYMS = {"prompt", "peft", "adapter", "full", "stopped"}
 
 
 def compared(path):
@@ -120,6 +121,17 @@ def test_the_study_that_init_writes_is_right(tmp_path, name):
     loaded = load_study(target, vocabulary())
     assert loaded.task.train == name
     assert loaded.study.models[0].source == SMALL_MODEL
+
+
+def test_the_page_of_metrics_has_a_line_for_each_as_the_table_of_metrics_says():
+    page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    shown = [line for line in page.split("\n") if line.startswith("| `")]
+    arrows = {True: "↑", False: "↓", None: "–"}
+    assert shown == [
+        f"| `{name}` | {found.description} | {arrows[found.higher_is_better]} | {found.needs} | {found.formula} "
+        f"| {found.source} |"
+        for name, found in METRICS.items()
+    ]
 
 
 def test_the_demo_and_init_use_the_same_weights():

@@ -12,7 +12,8 @@ from fairtune.data.shapes import SHAPES, Reading, recognise, to_examples
 from fairtune.data.sources import Layout, Row, read_rows, without_header
 from fairtune.data.task_data import BadRows, Splits, is_taken, load_held_out, load_splits
 from fairtune.data.template import template_of
-from fairtune.data.windows import windows
+from fairtune.data.text_sizes import text_sizes
+from fairtune.data.windows import Windows, windows
 
 __all__ = [
     "CHECK_VERSION",
@@ -34,6 +35,7 @@ __all__ = [
     "Row",
     "Splits",
     "Updates",
+    "Windows",
     "check_leaks",
     "cut_to",
     "digest",
@@ -59,6 +61,7 @@ __all__ = [
     "shared_beginning",
     "stop_tokens",
     "template_of",
+    "text_sizes",
     "to_examples",
     "updates",
     "windows",

@@ -195,7 +195,7 @@ def answers_compared(items: Sequence[Encoded], run: Sequence[str], export: Seque
 def _as_recorded(spec: RunSpec, folder: RunFolder, before: Seen) -> int | None:
     """How many answers came out again as the run stored them: what the restored run is worth."""
     stored = next((name for name, metric in metrics_of(spec).items() if metric.needs == "generation"), None)
-    if stored is None or before.answers is None:
+    if stored is None or before.answers is None or spec.task.task.predict != "generate":
         return None
     rows = read_lines(folder.examples(stored))
     return sum(bool(row["output"] == answer.text) for row, answer in zip(rows, before.answers, strict=True))

@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fairtune.data import Encoded, Items, Splits, load_splits, only_last_answer, windows
+from fairtune.data import Encoded, Items, Splits, Windows, load_splits, only_last_answer, text_sizes, windows
 from fairtune.data.diagnose import Material, diagnose
 from fairtune.errors import DataError
+from fairtune.evaluate.metrics import metrics_of
 from fairtune.execute.tokens import TokenStore
 from fairtune.records import DataFinding
 from fairtune.study import RunSpec
@@ -65,9 +66,11 @@ def training_findings(
     return tuple(DataFinding(**asdict(finding)) for finding in diagnose(material, quick=True))
 
 
-def cut_windows(items: Sequence[Encoded], length: int, context: int | None, tokenizer: Any) -> Items:
+def cut_windows(
+    items: Sequence[Encoded], length: int, context: int | None, tokenizer: Any, stride: int | None = None
+) -> Items:
     """Documents in windows of as many tokens, or as the model reads at once and the one that follows."""
-    return windows(items, length if context is None else min(length, context + 1), tokenizer.decode)
+    return windows(items, length if context is None else min(length, context + 1), tokenizer.decode, stride)
 
 
 def scored_items(spec: RunSpec, test: Sequence[Encoded], context: int | None, tokenizer: Any) -> list[Encoded]:
@@ -75,4 +78,20 @@ def scored_items(spec: RunSpec, test: Sequence[Encoded], context: int | None, to
 
     They do not depend on the recipe, so that all runs of a model have the same.
     """
-    return [only_last_answer(item) for item in cut_windows(test, spec.task.task.window + 1, context, tokenizer)]
+    return [only_last_answer(item) for item in _scored_windows(spec, test, context, tokenizer)]
+
+
+def scored_sizes(
+    spec: RunSpec, splits: Splits, test: Sequence[Encoded], context: int | None, tokenizer: Any
+) -> list[tuple[int, int]] | None:
+    """Words and bytes of each of those items, where a metric counts by them."""
+    counted = {field for metric in metrics_of(spec).values() for field in metric.reads}
+    cut = _scored_windows(spec, test, context, tokenizer)
+    if not counted & {"words", "bytes"} or not isinstance(cut, Windows):
+        return None
+    return text_sizes(cut, splits.test, tokenizer)
+
+
+def _scored_windows(spec: RunSpec, test: Sequence[Encoded], context: int | None, tokenizer: Any) -> Items:
+    task = spec.task.task
+    return cut_windows(test, task.window + 1, context, tokenizer, task.stride)

@@ -19,9 +19,11 @@ from fairtune.data import (
     require_context,
 )
 from fairtune.evaluate.generation import Answer, write
+from fairtune.evaluate.label_choice import choose_labels
 from fairtune.evaluate.metrics import Outcome, metrics_of
 from fairtune.evaluate.sampling import sample
 from fairtune.execute.augment import grow
+from fairtune.execute.benchmarks import BenchmarkRunner, score_benchmarks, write_benchmarks
 from fairtune.execute.checked import further_answers, seeds, tried
 from fairtune.execute.confined import runs_code
 from fairtune.execute.curve import curve_writer
@@ -30,6 +32,7 @@ from fairtune.execute.items import (
     encode_parts,
     own_splits,
     scored_items,
+    scored_sizes,
     training_findings,
     training_texts,
 )
@@ -50,6 +53,7 @@ from fairtune.models.quantize import parameter_count, weight_bytes
 from fairtune.records import (
     Augmentation,
     BadRows,
+    BenchmarkNote,
     DataFinding,
     EarlyStop,
     Leakage,
@@ -84,6 +88,7 @@ class Happened:
     augmentation: Augmentation | None = None
     bad_rows: BadRows | None = None
     data_findings: tuple[DataFinding, ...] = ()
+    benchmarks: tuple[BenchmarkNote, ...] = ()
     selection: Selection | None = None
     loss_scaling: LossScaling | None = None
     resumed: tuple[Resumption, ...] = ()
@@ -104,6 +109,8 @@ class Prepared:
     validation: Items
     test: list[Encoded]
     cut: Cut
+    sizes: list[tuple[int, int]] | None = None
+    """Words and bytes of each scored item, where a metric counts by them."""
 
 
 def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happened) -> None:
@@ -117,6 +124,7 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
         splits = _splits(spec, happened)
         prepared = _prepare(spec, splits, meter, happened)
         _require_context(spec, prepared)
+        benchmarks = BenchmarkRunner(spec.benchmarks).require_suited(prepared.tokenizer, prepared.context)
     lessons = prepare_lessons(spec, folder, prepared.train, prepared.tokenizer, prepared.longest, meter)
     course = Course(spec.seed, _updates(spec, prepared), lessons)
     tuned = _attached(spec, prepared, course, meter)
@@ -136,10 +144,28 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
         if artifact:
             tuned.save(folder.path / artifact)
     with tuned.scoring():
-        outcomes = _outcomes(spec, tuned.model, prepared, splits, meter, happened)
+        outcomes = _outcomes(spec, tuned.model, splits, prepared, meter, happened)
         if splits.plain_text:
             _sample(spec, folder, tuned.model, prepared, meter)
-    happened.metrics = score(spec, outcomes, folder)
+        scored = score_benchmarks(benchmarks, spec, folder, tuned.model, meter)
+    numbers, happened.benchmarks = write_benchmarks(spec, scored, folder)
+    happened.metrics = {**score(spec, outcomes, folder), **numbers}
+
+
+def score_untrained(spec: RunSpec, splits: Splits, model: LanguageModel, meter: PhaseMeter) -> list[Outcome]:
+    """Likelihoods and answers of a task's test items, for a model that no study has run.
+
+    Raises:
+        DataError: an item is longer than the model reads.
+    """
+    parts = encode_parts(splits, model.tokenizer)
+    context = None if model.context is None else model.context + model.virtual_tokens
+    scored = scored_items(spec, parts.test, context, model.tokenizer)
+    sizes = scored_sizes(spec, splits, parts.test, context, model.tokenizer)
+    parted = parts.longest, parts.train, parts.validation
+    prepared = Prepared(None, model.tokenizer, context, *parted, scored, Cut(0, 0), sizes)
+    require_context(scored, _room_for_answers(spec), model.context)
+    return _outcomes(spec, model, splits, prepared, meter, Happened())
 
 
 def _world(spec: RunSpec, meter: PhaseMeter) -> World:
@@ -188,7 +214,8 @@ def _prepare(spec: RunSpec, splits: Splits, meter: PhaseMeter, happened: Happene
         train, cut = cut_to(join(cut_windows(train, length, context, tokenizer), grown.items), length)
         validation, _ = cut_to(cut_windows(validation, length, context, tokenizer), length)
     scored = scored_items(spec, parts.test, context, tokenizer)
-    return Prepared(folder, tokenizer, context, parts.longest, train, validation, scored, cut)
+    sizes = scored_sizes(spec, splits, parts.test, context, tokenizer)
+    return Prepared(folder, tokenizer, context, parts.longest, train, validation, scored, cut, sizes)
 
 
 def _require_context(spec: RunSpec, prepared: Prepared) -> None:
@@ -198,7 +225,13 @@ def _require_context(spec: RunSpec, prepared: Prepared) -> None:
     if spec.training is not None:
         require_context(prepared.train, 0, context)
         require_context(prepared.validation, 0, context)
-    require_context(prepared.test, spec.task.task.max_new_tokens if _needs(spec, "generation") else 0, context)
+    require_context(prepared.test, _room_for_answers(spec), context)
+
+
+def _room_for_answers(spec: RunSpec) -> int:
+    """Tokens that may be written after a prompt."""
+    writes = _needs(spec, "generation") and spec.task.task.predict == "generate"
+    return spec.task.task.max_new_tokens if writes else 0
 
 
 def _updates(spec: RunSpec, prepared: Prepared) -> int:
@@ -257,18 +290,27 @@ def _token_counts(result: TrainingResult, cut: Cut, packed: bool) -> TokenCounts
 
 
 def _outcomes(
-    spec: RunSpec, model: LanguageModel, prepared: Prepared, splits: Splits, meter: PhaseMeter, happened: Happened
+    spec: RunSpec, model: LanguageModel, splits: Splits, prepared: Prepared, meter: PhaseMeter, happened: Happened
 ) -> list[Outcome]:
     """Likelihood and answer of every test item, as far as the metrics need them."""
     outcomes = [Outcome(item.id, item.prompt_hash, item.reference) for item in prepared.test]
     if _needs(spec, "likelihood"):
         with meter.phase("evaluate", len(outcomes)) as progress:
-            losses = item_losses(model, prepared.test, progress.advance)
+            losses = item_losses(model, prepared.test, progress.advance, hits=_reads(spec, "hits"))
         outcomes = [
-            replace(outcome, loss=item.loss, loss_tokens=item.tokens)
+            replace(outcome, loss=item.loss, loss_tokens=item.tokens, hits=item.hits)
             for outcome, item in zip(outcomes, losses, strict=True)
         ]
-    if _needs(spec, "generation"):
+    if prepared.sizes is not None:
+        outcomes = [
+            replace(outcome, words=words, bytes=size)
+            for outcome, (words, size) in zip(outcomes, prepared.sizes, strict=True)
+        ]
+    if _needs(spec, "generation") and spec.task.task.predict == "score":
+        with meter.phase("evaluate", len(outcomes) * len(spec.task.labels)) as progress:
+            answers = choose_labels(model, splits.test, spec.task.labels, progress.advance)
+        outcomes = [_answered(outcome, answer) for outcome, answer in zip(outcomes, answers, strict=True)]
+    elif _needs(spec, "generation"):
         with meter.phase("generate", len(outcomes)) as progress:
             answers = _first_answers(spec, model, prepared.test, progress)
         _note_speed(answers, meter.costs["generate"].seconds, happened)
@@ -324,6 +366,10 @@ def _note_speed(answers: list[Answer], seconds: float, happened: Happened) -> No
 
 def _needs(spec: RunSpec, what: str) -> bool:
     return any(metric.needs == what for metric in metrics_of(spec).values())
+
+
+def _reads(spec: RunSpec, field: str) -> bool:
+    return any(field in metric.reads for metric in metrics_of(spec).values())
 
 
 def _count(network: torch.nn.Module) -> Parameters:

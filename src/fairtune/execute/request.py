@@ -10,9 +10,12 @@ from typing import Any
 
 from fairtune.data import Leaks, Splits, load_splits
 from fairtune.data.augment import AUGMENTATIONS
+from fairtune.data.shapes.columns import shown
+from fairtune.data.shapes.labels import parse
 from fairtune.errors import ModelError, Problem, SpecError
-from fairtune.evaluate.metrics import METRICS, Facts
+from fairtune.evaluate.metrics import METRICS, Facts, Metric
 from fairtune.execute.augment import beyond_data, resolve_augment
+from fairtune.execute.benchmarks import find_benchmarks
 from fairtune.execute.confined import beyond_sandbox
 from fairtune.execute.leaks import find_leaks
 from fairtune.execute.limits import beyond_limits
@@ -24,6 +27,7 @@ from fairtune.study import (
     LoadedStudy,
     MethodWords,
     RunSpec,
+    Task,
     Vocabulary,
     expand,
     find_pairs,
@@ -79,13 +83,20 @@ def read_request(path: Path) -> Request:
     splits = load_splits(loaded.task, loaded.task_root)
     problems = [
         *_unsuited(loaded, splits),
-        *_nothing_to_judge(loaded, splits),
         *beyond_sandbox(loaded),
         *beyond_data(loaded.augments, splits),
     ]
     if problems:
         raise SpecError(problems, str(path))
-    specs = expand(loaded, words, identify, splits.fingerprint(), resolve_augment, splits.labels)
+    specs = expand(
+        loaded,
+        words,
+        identify,
+        splits.fingerprint(),
+        resolve_augment,
+        splits.labels,
+        find_benchmarks(loaded, str(path)),
+    )
     problems = beyond_limits(specs)
     if problems:
         raise SpecError(problems, str(path))
@@ -108,42 +119,75 @@ def _judge(
         raise SpecError([Problem("judge.model", str(error))], where) from None
 
 
-def _nothing_to_judge(loaded: LoadedStudy, splits: Splits) -> list[Problem]:
+def _nothing_to_judge(loaded: LoadedStudy, facts: Facts) -> list[Problem]:
     """Why there are no answers that a judge could compare."""
     if loaded.study.judge is None:
         return []
-    if splits.plain_text:
+    if facts.plain_text:
         told = "compares answers, and plain text has none; leave `judge` out, or give a task of questions and answers"
         return [Problem("judge", told)]
     if any(METRICS[name].needs == "generation" for name in loaded.metrics):
         return []
-    facts = _facts(loaded, splits)
     writing = [name for name, metric in METRICS.items() if metric.needs == "generation" and metric.fits(facts) is None]
-    told = f"compares written answers, and no metric of this study ({', '.join(loaded.metrics)}) has any written; "
-    return [Problem("judge", f"{told}add one to `evaluate`: {', '.join(writing)}")]
+    asked = ", ".join(loaded.metrics) or "benchmarks alone"
+    told = f"compares written answers, and no metric of this study ({asked}) has any written; add one to `evaluate`: "
+    return [Problem("judge", told + ", ".join(writing))]
 
 
 def _unsuited(loaded: LoadedStudy, splits: Splits) -> list[Problem]:
     """What the file asks for and its data cannot give."""
-    facts = _facts(loaded, splits)
-    problems = []
-    if not facts.plain_text and "samples" in loaded.task.model_fields_set:
-        problems.append(Problem("task.samples", "samples are written for plain text; this task has answers"))
-    where = "evaluate" if loaded.study.evaluate is not None else "task.metrics"
+    facts = facts_of(loaded.task, splits)
     possible = ", ".join(name for name, metric in METRICS.items() if metric.fits(facts) is None)
-    for index, name in enumerate(loaded.metrics):
+    problems = [*_out_of_place(loaded, facts), *(_unscorable(splits) if facts.scored else [])]
+    for name in loaded.metrics:
         reason = METRICS[name].fits(facts)
         if reason:
-            problems.append(Problem(f"{where}[{index}]", f"{name} {reason}; possible: {possible}"))
-    return problems + _nothing_to_judge(loaded, splits)
+            problems.append(Problem(loaded.place_of(name), f"{name} {reason}; possible: {possible}"))
+        elif wrong := _first_wrong(METRICS[name].with_labels(splits.labels), splits):
+            problems.append(Problem(loaded.place_of(name), f"{name}: {wrong}"))
+    return problems + _nothing_to_judge(loaded, facts)
 
 
-def _facts(loaded: LoadedStudy, splits: Splits) -> Facts:
-    task = loaded.task
+def facts_of(task: Task, splits: Splits) -> Facts:
+    """What is known of a task before any model is."""
     return Facts(
         plain_text=splits.plain_text,
         labels=splits.labels,
+        scored=task.predict == "score",
         tests=all(example.checks for example in splits.test),
         samples=task.code.samples,
         drawn=task.generation.temperature > 0,
     )
+
+
+def _out_of_place(loaded: LoadedStudy, facts: Facts) -> list[Problem]:
+    """Keys of plain text, where there are answers."""
+    about = {"samples": "samples are written for plain text", "stride": "a stride is one of windows of plain text"}
+    asked = [] if facts.plain_text else [key for key in about if key in loaded.task.model_fields_set]
+    return [Problem(f"task.{key}", f"{about[key]}; this task has answers") for key in asked]
+
+
+def _first_wrong(metric: Metric, splits: Splits) -> str | None:
+    """The first test item whose reference makes the metric's number meaningless, and how many there are."""
+    if type(metric).objection is Metric.objection:
+        return None  # it takes any, so nobody needs to go through them
+    found = [(example, reason) for example in splits.test if (reason := metric.objection(example.answer)) is not None]
+    if not found:
+        return None
+    (first, reason), others = found[0], len(found) - 1
+    more = f" ({others:,} more of {len(splits.test):,} test items)" if others else ""
+    return f"test item {first.id} ({first.where}): {reason}: {shown(first.answer)}{more}"
+
+
+def _unscorable(splits: Splits) -> list[Problem]:
+    """Each label is scored as the whole answer, so every row must have one."""
+    if not splits.labels:
+        return [Problem("task.predict", "score chooses among labels, and the task has none; write generate")]
+    for part in splits.parts.values():
+        for example in part:
+            named, besides = parse(example.answer, splits.labels)
+            if len(named) != 1 or besides:
+                told = f"row {example.id} ({example.where}) is {shown(example.answer)}"
+                text = f"score chooses one label as the whole answer, and {told}; write generate"
+                return [Problem("task.predict", text)]
+    return []

@@ -19,6 +19,8 @@ def score(spec: RunSpec, outcomes: Sequence[Outcome], folder: RunFolder) -> dict
     """Every metric of the run; writes ``examples/<metric>.jsonl`` for each."""
     values: dict[str, MetricValue] = {}
     for name, metric in metrics_of(spec).items():
+        if metric.needs == "benchmark":
+            continue  # it has items of its own
         items = [metric.item(outcome) for outcome in outcomes]
         value = metric_value(metric, np.array([items], dtype=np.float64))
         values[name] = value.model_copy(update={"signature": signature_of(spec)}) if metric.runs_code else value
@@ -50,6 +52,11 @@ def _per_label(metric: Metric, statistics: Any) -> dict[str, LabelScores] | None
     return None if found is None else {label: LabelScores.model_validate(scores) for label, scores in found.items()}
 
 
+def _scores(metric: Metric, numbers: tuple[float, ...]) -> dict[str, float]:
+    found = zip(metric.statistics, numbers, strict=True)
+    return {name: number for name, number in found if number or not metric.sparse}
+
+
 def _lines(metric: Metric, outcomes: Sequence[Outcome], items: Sequence[tuple[float, ...]]) -> Iterator[dict[str, Any]]:
     for outcome, numbers in zip(outcomes, items, strict=True):
         generated = metric.needs == "generation"
@@ -58,7 +65,7 @@ def _lines(metric: Metric, outcomes: Sequence[Outcome], items: Sequence[tuple[fl
             "prompt_hash": outcome.prompt_hash,
             "output": outcome.output if generated else None,
             "reference": outcome.reference,
-            "scores": dict(zip(metric.statistics, numbers, strict=True)),
+            "scores": _scores(metric, numbers),
             "tokens": outcome.output_tokens if generated else outcome.loss_tokens,
             "stopped": outcome.stopped if generated else None,
             **({"samples": [asdict(trial) for trial in outcome.trials]} if metric.runs_code else {}),

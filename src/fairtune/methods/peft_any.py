@@ -71,7 +71,8 @@ class Unmerged(PeftTuned):
     mergeable = False
 
 
-def _restore(model: LanguageModel, options: Mapping[str, Any], folder: Path) -> Tuned:
+def restore_any(model: LanguageModel, options: Mapping[str, Any], folder: Path) -> Tuned:
+    """The base with an adapter of any type."""
     from peft import PeftConfig
 
     if PeftConfig.from_pretrained(str(folder)).is_prompt_learning:
@@ -86,7 +87,7 @@ PEFT = Method(
     formula="",
     options=PeftOptions,
     attach=_attach,
-    restore=_restore,
+    restore=restore_any,
     virtual_tokens=counted,
     learning_rate=1e-3,
     learning_rate_reason="a middle for adapters; look into the method's paper, and give one",

@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from fairtune.data import Encoded
-from fairtune.models.cross_entropy import linear_cross_entropy
+from fairtune.models.cross_entropy import linear_cross_entropy, linear_scores
 from fairtune.models.rows import Laid, packed, padded
 
 if TYPE_CHECKING:
@@ -38,13 +38,36 @@ def supervised_losses(model: LanguageModel, batch: Sequence[Encoded]) -> tuple[t
     Returns:
         losses ``(tokens,)`` in fp32, and for each the row of the batch it belongs to, ``(tokens,)``.
     """
-    if not (model.batching.fused and type(model.gate.layer) is torch.nn.Linear):
+    layer = _plain_layer(model)
+    if layer is None:
         logits, answers, texts = supervised_logits(model, batch)
         return cross_entropy(logits, answers, reduction="none"), texts
     laid = _laid(model, batch)
     with model.computing(), model.gate.taking(laid.predicts) as hidden:
         model.network(**laid.arguments())
-        return linear_cross_entropy(hidden[0], model.gate.layer, laid.answers), laid.texts
+        return linear_cross_entropy(hidden[0], layer, laid.answers), laid.texts
+
+
+@torch.no_grad()
+def supervised_hits(model: LanguageModel, batch: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The losses of :func:`supervised_losses`, whether each token is the likeliest at its place, and rows; no gradient.
+
+    Looking for the likeliest costs a pass over the logits, so only who wants to know asks here.
+    """
+    layer = _plain_layer(model)
+    if layer is None:
+        logits, answers, texts = supervised_logits(model, batch)
+        return cross_entropy(logits, answers, reduction="none"), logits.argmax(-1) == answers, texts
+    laid = _laid(model, batch)
+    with model.computing(), model.gate.taking(laid.predicts) as hidden:
+        model.network(**laid.arguments())
+        return *linear_scores(hidden[0], layer, laid.answers), laid.texts
+
+
+def _plain_layer(model: LanguageModel) -> torch.nn.Linear | None:
+    """The output layer, where it can be one with the cross-entropy."""
+    layer = model.gate.layer
+    return layer if model.batching.fused and type(layer) is torch.nn.Linear else None
 
 
 def _laid(model: LanguageModel, batch: Sequence[Encoded]) -> Laid:
@@ -54,10 +77,14 @@ def _laid(model: LanguageModel, batch: Sequence[Encoded]) -> Laid:
 
 @dataclass(frozen=True)
 class ItemLoss:
-    """Negative log-likelihood of an item's supervised tokens, summed, in nats; and how many there are."""
+    """Negative log-likelihood of an item's supervised tokens, summed, in nats; and how many there are.
+
+    ``hits``: how many of them are the likeliest at their place; None where nobody asked.
+    """
 
     loss: float
     tokens: int
+    hits: int | None = None
 
 
 See = Callable[[int, torch.Tensor], None]
@@ -69,27 +96,39 @@ def item_losses(
     examples: Sequence[Encoded],
     done: Callable[[int], None] = lambda _: None,
     see: See | None = None,
+    hits: bool = False,
 ) -> list[ItemLoss]:
     """The loss of every example, in order, none cut.
 
     Args:
         done: told how many examples are scored so far.
         see: shown the position of every example and its logits ``(supervised tokens, vocabulary)``, fp32, on the CPU.
+        hits: whether to look for the likeliest tokens, too.
     """
     model.network.eval()
     scored: dict[int, ItemLoss] = {}
     for micro in model.batching_now.cut(examples):
         batch = [examples[row] for row in micro.rows]
-        if see is None:
+        right = None
+        if see is None and hits:
+            losses, right, texts = supervised_hits(model, batch)
+        elif see is None:
             losses, texts = supervised_losses(model, batch)
         else:
             logits, answers, texts = supervised_logits(model, batch)
             losses = cross_entropy(logits, answers, reduction="none")
         losses, texts = losses.cpu(), texts.cpu()
-        sums = torch.zeros(len(micro.rows), dtype=torch.float64).index_add_(0, texts, losses.double())
+        sums = _by_text(losses, texts, len(batch))
+        found = None if right is None else _by_text(right.cpu(), texts, len(batch))
         for position, row in enumerate(micro.rows):
-            scored[row] = ItemLoss(float(sums[position]), batch[position].answer_tokens)
+            own = None if found is None else int(found[position])
+            scored[row] = ItemLoss(float(sums[position]), batch[position].answer_tokens, own)
             if see is not None:
                 see(row, logits[(texts == position).to(logits.device)].cpu())
         done(len(scored))
     return [scored[row] for row in range(len(examples))]
+
+
+def _by_text(numbers: torch.Tensor, texts: torch.Tensor, count: int) -> torch.Tensor:
+    """Sums of tokens' numbers over each text, ``(texts,)``."""
+    return torch.zeros(count, dtype=torch.float64).index_add_(0, texts, numbers.double())

@@ -8,6 +8,7 @@ from fairtune.records.provenance import GitState, command_line, git_state, packa
 from fairtune.records.schema import (
     Augmentation,
     BadRows,
+    BenchmarkNote,
     DataFinding,
     EarlyStop,
     ErrorInfo,
@@ -42,6 +43,7 @@ __all__ = [
     "AnswersCompared",
     "Augmentation",
     "BadRows",
+    "BenchmarkNote",
     "DataFinding",
     "EarlyStop",
     "ErrorInfo",

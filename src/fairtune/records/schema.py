@@ -181,6 +181,19 @@ class DataFinding(Part):
     text: str = Field(description="what is wrong and what to do")
 
 
+class BenchmarkNote(Part):
+    """What is to be known of a benchmark besides its numbers."""
+
+    name: str
+    items: int = Field(description="that were scored")
+    requests: int = Field(description="that the model was asked: an answer to choose from is one")
+    cut_requests: int = Field(
+        default=0, description="whose context was longer than the model reads, and lost its beginning"
+    )
+    cut_tokens: int = Field(default=0, description="tokens that those lost")
+    cached: bool = Field(default=False, description="whether the same weights had answered the same requests before")
+
+
 class EarlyStop(Part):
     """Where training ended before its planned end, since the validation loss had ceased to fall."""
 
@@ -266,6 +279,7 @@ class RunRecord(BaseModel):
     augmentation: Augmentation | None = Field(default=None, description="None where nothing was added to the examples")
     bad_rows: BadRows | None = Field(default=None, description="None where every row was used")
     data_findings: tuple[DataFinding, ...] = ()
+    benchmarks: tuple[BenchmarkNote, ...] = ()
     selection: Selection | None = None
     loss_scaling: LossScaling | None = Field(default=None, description="None where losses were not scaled")
     resumed: tuple[Resumption, ...] = Field(default=(), description="empty where one attempt did all")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from fairtune.errors import RecordError
-from fairtune.evaluate.metrics import Metric, metric_of, metrics_of
+from fairtune.evaluate.metrics import Metric, metrics_of
 from fairtune.records import MetricValue, Phase, RunFolder, RunRecord, read_lines
 from fairtune.report.judged import Judged, adjusted_judged, judge_notes
 from fairtune.report.leaks import leaked_metrics
@@ -157,11 +157,9 @@ def _read_tables(entries: Iterable[Entry]) -> tuple[Tables, list[str]]:
     tables: Tables = {}
     problems: list[str] = []
     for entry in entries:
-        for chosen in entry.spec.metrics if entry.ok else ():
+        for name, metric in metrics_of(entry.spec).items() if entry.ok else ():
             try:
-                tables[entry.spec.run_id, chosen.name] = _table(
-                    entry.folder.examples(chosen.name), metric_of(entry.spec, chosen.name)
-                )
+                tables[entry.spec.run_id, name] = _table(entry.folder.examples(name), metric)
             except RecordError as error:
                 problems.append(f"{error}; differences with this run are left out")
     return tables, problems
@@ -170,11 +168,15 @@ def _read_tables(entries: Iterable[Entry]) -> tuple[Tables, list[str]]:
 def _table(path: Path, metric: Metric) -> Table:
     lines = read_lines(path)
     try:
-        numbers = [[float(line["scores"][key]) for key in metric.statistics] for line in lines]
+        numbers = [[_number(line["scores"], key, metric) for key in metric.statistics] for line in lines]
         # The prompt as the model saw it belongs to the item: another template asks something else.
         return tuple(f"{line['id']} {line['prompt_hash']}" for line in lines), np.array(numbers, dtype=np.float64)
     except (KeyError, TypeError, ValueError) as error:
         raise RecordError(f"{path}: damaged, an item lacks {error}") from None
+
+
+def _number(scores: Mapping[str, float], key: str, metric: Metric) -> float:
+    return float(scores.get(key, 0.0) if metric.sparse else scores[key])
 
 
 def _groups(entries: Sequence[Entry]) -> list[list[Entry]]:
@@ -205,7 +207,7 @@ def _row(entries: Sequence[Entry], base: Entry | None, tables: Tables, metrics: 
         if single and not mean:
             values[name] = single
         elif single and ours is not None:
-            values[name] = _mean_value(single, metric, ours[1])
+            values[name] = _mean_value(single, metric, ours[1]) if metric.statistics else _plain_mean(entries, name)
         theirs = _stacked([base], name, tables) if base else None
         difference = _difference(metric, ours, theirs)
         if difference:
@@ -234,6 +236,13 @@ def _mean_value(single: MetricValue, metric: Metric, statistics: Floats) -> Metr
             "per_label": None,
         }
     )
+
+
+def _plain_mean(entries: Sequence[Entry], name: str) -> MetricValue:
+    """Of a number that is no function of sums over items."""
+    found = [entry.record.metrics[name] for entry in entries if entry.record]
+    values = [single.value for single in found if single.value is not None]
+    return found[0].model_copy(update={"value": sum(values) / len(values) if len(values) == len(found) else None})
 
 
 def _among(wholes: Sequence[Row], tables: Tables, metrics: Metrics) -> list[Comparison]:
@@ -267,7 +276,7 @@ def _differences(first: Row, second: Row, tables: Tables, metrics: Metrics) -> d
 
 def _difference(metric: Metric, ours: Table | None, theirs: Table | None) -> Difference | None:
     """None where the items differ, where there is only one, or where a score is not finite."""
-    if ours is None or theirs is None or ours[0] != theirs[0] or len(ours[0]) < 2:
+    if ours is None or theirs is None or ours[0] != theirs[0] or len(ours[0]) < 2 or not metric.statistics:
         return None
     found = paired_difference(ours[1], theirs[1], metric.aggregate)
     return found if np.isfinite([found.difference, found.low, found.high]).all() else None
@@ -320,7 +329,7 @@ def _unpaired(entries: Sequence[Entry], tables: Tables) -> list[str]:
     notes: list[str] = []
     for entry in entries:
         base = _baseline(entry, entries) if entry.ok else None
-        for name in (metric.name for metric in entry.spec.metrics) if base else ():
+        for name in entry.spec.scores if base else ():
             ours, theirs = (tables.get((run.spec.run_id, name)) for run in (entry, base) if run)
             if ours and theirs and ours[0] != theirs[0]:
                 notes.append(

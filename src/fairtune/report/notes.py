@@ -17,8 +17,8 @@ _SIGNS = (
 
 def notes_of(records: Sequence[RunRecord], compared: bool) -> list[str]:
     """Each once, in the order of importance. ``compared``: whether there are differences to be read."""
-    told = [leak_notes, _bad_rows, _findings, _augmented, _cuts, _unconfined, _skipped, _slow_fp16, _missing_intervals]
-    notes = [note for tell in told for note in tell(records)]
+    told = [leak_notes, _bad_rows, _findings, _augmented, _cuts, _cut_benchmarks, _unconfined, _skipped, _slow_fp16]
+    notes = [note for tell in (*told, _missing_intervals) for note in tell(records)]
     return list(dict.fromkeys([*notes, *([_SIGNS] if compared else [])]))
 
 
@@ -66,6 +66,16 @@ def _cuts(records: Sequence[RunRecord]) -> Iterator[str]:
                 f"Cut: {record.tokens.cut_examples} training examples were longer than max_length and lost "
                 f"{record.tokens.cut_tokens} tokens ({_name(record)})."
             )
+
+
+def _cut_benchmarks(records: Sequence[RunRecord]) -> Iterator[str]:
+    for record in records:
+        for note in record.benchmarks:
+            if note.cut_requests:
+                yield (
+                    f"Cut: {note.cut_requests} of {note.requests} requests of {note.name} were longer than "
+                    f"{record.spec.model.name} reads, and lost {note.cut_tokens} tokens of their beginning."
+                )
 
 
 def _unconfined(records: Sequence[RunRecord]) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """What is asked: the study file, checked, and the runs it expands into. No torch."""
 
+from fairtune.study.benchmark import BenchmarkChoice, BenchmarkGeneration, BenchmarkRef, BenchmarkScore, BenchmarkTask
 from fairtune.study.checkpoint import Checkpoint
 from fairtune.study.expand import expand, run_id
 from fairtune.study.fields import Strict
@@ -37,6 +38,11 @@ from fairtune.study.vocabulary import AugmentWords, MethodWords, Vocabulary
 __all__ = [
     "AugmentChoice",
     "AugmentWords",
+    "BenchmarkChoice",
+    "BenchmarkGeneration",
+    "BenchmarkRef",
+    "BenchmarkScore",
+    "BenchmarkTask",
     "Budget",
     "Checkpoint",
     "Code",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fairtune.errors import Problem, SpecError, suggest
+from fairtune.study.benchmark import BenchmarkChoice
 from fairtune.study.grid import Candidate
 from fairtune.study.load import LoadedStudy
 from fairtune.study.spec import (
@@ -25,7 +26,7 @@ from fairtune.study.teacher import find_teacher
 from fairtune.study.vocabulary import TEACHER, Vocabulary
 
 # What a task says of how its items are read and answered; its data have a fingerprint of their own.
-_READING = {"prompt", "max_new_tokens", "generation", "code", "window", "samples"}
+_READING = {"prompt", "max_new_tokens", "generation", "code", "window", "stride", "samples", "predict"}
 
 IdentifyModel = Callable[[ModelRef, Path], ModelChoice]
 ResolveAugment = Callable[[AugmentChoice, Path], AugmentChoice]
@@ -42,6 +43,7 @@ def expand(
     task_fingerprint: str,
     resolve_augment: ResolveAugment = _as_it_is,
     labels: tuple[str, ...] = (),
+    benchmarks: Sequence[BenchmarkChoice] = (),
 ) -> list[RunSpec]:
     """The RunSpecs of a study, in the order models × precisions × methods × augmentations × seeds.
 
@@ -53,6 +55,7 @@ def expand(
         task_fingerprint: hash of the task's rows and their split (data room).
         resolve_augment: says what stands for the files and models that an augmentation uses (data and models rooms).
         labels: label set of the task's rows, in the order of answers (data room).
+        benchmarks: what every run is scored on besides its task, looked up (evaluate room).
     """
     models = _told_apart([identify_model(ref, loaded.root) for ref in loaded.study.models])
     _require_models(loaded, models)
@@ -73,7 +76,7 @@ def expand(
         teacher = None
         if vocabulary.methods[draft.method.name].has_teacher:
             teacher = find_teacher(draft, list(runs.values()), lambda ref: identify_model(ref, loaded.root))
-        run = draft.model_copy(update={"teacher": teacher})
+        run = draft.model_copy(update={"teacher": teacher, "benchmarks": tuple(benchmarks)})
         run = run.model_copy(update={"run_id": run_id(run)})
         runs.setdefault(run.run_id, run)
     return list(runs.values())
@@ -180,8 +183,13 @@ def _identity(spec: RunSpec) -> dict[str, Any]:
         "seed": spec.seed if spec.method.trains or spec.model.scratch or task.generation.temperature else None,
         **_augment(spec.augment),
         # The rows do not tell labels that none of them has, and a mean over labels counts those too.
-        **({"labels": spec.task.labels} if any(metric.of_labels for metric in spec.metrics) else {}),
+        **({"labels": spec.task.labels} if _asks_labels(spec) else {}),
+        **({"benchmarks": [benchmark.identity for benchmark in spec.benchmarks]} if spec.benchmarks else {}),
     }
+
+
+def _asks_labels(spec: RunSpec) -> bool:
+    return spec.task.task.predict != "generate" or any(metric.of_labels for metric in spec.metrics)
 
 
 def _augment(choice: AugmentChoice | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from fairtune.errors import Problem, SpecError, suggest
+from fairtune.study.benchmark import BenchmarkRef
 from fairtune.study.grid import Candidate, parse_augments, parse_methods
 from fairtune.study.problems import problems_of
 from fairtune.study.spec import AugmentChoice, Study, Training
@@ -32,6 +33,18 @@ class LoadedStudy:
     root: Path
     task_root: Path
     augments: tuple[AugmentChoice | None, ...] = (None,)
+
+    def place_of(self, metric: str) -> str:
+        """Where the file, or its task's, asks for a metric."""
+        if self.study.evaluate is None:
+            return f"task.metrics[{self.task.metrics.index(metric)}]"
+        return f"evaluate[{self.study.evaluate.index(metric)}]"
+
+    @property
+    def benchmarks(self) -> dict[str, BenchmarkRef]:
+        """The benchmarks that are asked for, by their place in the file."""
+        asked = enumerate(self.study.evaluate or ())
+        return {f"evaluate[{index}]": item for index, item in asked if isinstance(item, BenchmarkRef)}
 
 
 def load_study(path: Path, vocabulary: Vocabulary) -> LoadedStudy:
@@ -126,10 +139,12 @@ def _metric_names(raw: dict[str, Any], task: Task | None) -> tuple[str, ...]:
 
 
 def _unknown_metrics(names: Iterable[str], raw: dict[str, Any], vocabulary: Vocabulary) -> list[Problem]:
-    where = "evaluate" if raw.get("evaluate") is not None else "task.metrics"
+    asked = raw.get("evaluate")
+    where = "task.metrics" if asked is None else "evaluate"
+    places = asked if isinstance(asked, list) else list(names)
     return [
-        Problem(f"{where}[{index}]", f"unknown metric '{name}'; {suggest(name, vocabulary.metrics)}")
-        for index, name in enumerate(names)
+        Problem(f"{where}[{places.index(name)}]", f"unknown metric '{name}'; {suggest(name, vocabulary.metrics)}")
+        for name in names
         if name not in vocabulary.metrics
     ]
 

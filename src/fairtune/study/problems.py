@@ -57,7 +57,7 @@ def _as_typed(loc: Sequence[str | int], model: type[BaseModel]) -> list[str | in
 
 
 def _is_branch(part: str) -> bool:
-    return part in {"str", "float", "int", "Task"} or "[" in part or "-" in part
+    return part in {"str", "float", "int", "Task", "BenchmarkRef"} or "[" in part or "-" in part
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

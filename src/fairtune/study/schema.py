@@ -20,7 +20,7 @@ def study_schema(vocabulary: Vocabulary) -> dict[str, Any]:
     properties["augment"] = _one_or_many(_augment_items(vocabulary, definitions))
     for key in ("models", "precision", "seeds"):
         properties[key] = _one_or_many(_loosened(key, properties[key]["items"]))
-    metric = {"enum": sorted(vocabulary.metrics)}
+    metric = {"anyOf": [{"enum": sorted(vocabulary.metrics)}, {"$ref": "#/$defs/BenchmarkRef"}]}
     properties["evaluate"] = _one_or_many(metric)
     properties["task"] = {"anyOf": [{"type": "string", "examples": sorted(vocabulary.tasks)}, {"$ref": "#/$defs/Task"}]}
     budget = definitions["Budget"]["properties"]

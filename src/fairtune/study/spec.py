@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from fairtune.study.benchmark import BenchmarkChoice, BenchmarkRef
 from fairtune.study.checkpoint import Checkpoint, MaybeCheckpoint
 from fairtune.study.fields import NAME, Bytes, Count, Seconds, Strict, no_bool
 from fairtune.study.task import Task
@@ -234,8 +235,8 @@ class Study(Strict):
     augment: Annotated[list[Any], BeforeValidator(_as_list), Field(min_length=1)] | None = Field(
         default=None, description="changed copies of training examples, added to them; a list is an axis"
     )
-    evaluate: Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)] | None = Field(
-        default=None, description="metrics; the task's own if absent"
+    evaluate: Annotated[list[str | BenchmarkRef], BeforeValidator(_as_list), Field(min_length=1)] | None = Field(
+        default=None, description="metrics and benchmarks; the task's own metrics if absent"
     )
     judge: Judge | None = Field(default=None, description="a model that compares the answers of runs")
     seeds: Annotated[
@@ -328,6 +329,7 @@ class RunSpec(Strict):
     precision: Precision
     training: Training | None = Field(description="None for a method that does not train")
     metrics: tuple[MetricChoice, ...]
+    benchmarks: tuple[BenchmarkChoice, ...] = ()
     seed: int
     teacher: TeacherChoice | None = None
     augment: AugmentChoice | None = Field(default=None, description="None for the training examples as they are")
@@ -336,6 +338,12 @@ class RunSpec(Strict):
     parallel: Parallel = Parallel()
     allow_leakage: bool = False
     allow_unsafe_code: bool = False
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """Names of everything that it is scored by: metrics of its task, then numbers of benchmarks."""
+        found = [metric.name for metric in self.metrics]
+        return (*found, *(score.name for benchmark in self.benchmarks for score in benchmark.scores))
 
     @property
     def ranks(self) -> int:

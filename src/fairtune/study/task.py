@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from fairtune.study.fields import NAME, Bytes, Count, Number, Seconds, Strict, no_bool
 
@@ -92,13 +92,29 @@ class Task(Strict):
     )
     prompt: Prompt = Prompt()
     metrics: Annotated[tuple[str, ...], Field(min_length=1)] = ("perplexity", "exact_match")
+    predict: Literal["generate", "score"] = Field(
+        default="generate", description="an answer is written, or is the label that is likeliest as a whole"
+    )
     max_new_tokens: Count = Field(default=64, description="longest generated answer, in tokens")
     generation: Generation = Field(default=Generation(), description="how answers are written; greedy if absent")
     code: Code = Field(default=Code(), description="limits of programs, where answers are run with their tests")
     window: Count = Field(
         default=512, description="plain text is scored in pieces of this many tokens, or of the model's context if less"
     )
+    stride: Count | None = Field(
+        default=None,
+        description="tokens that each scored window but the first adds, after the last of the window before as "
+        "context; the window itself if absent, which is quickest",
+    )
     samples: Samples = Field(default=Samples(), description="what a model writes after training on plain text")
+
+    @field_validator("stride")
+    @classmethod
+    def _within_the_window(cls, value: int | None, info: ValidationInfo) -> int | None:
+        window = info.data.get("window")
+        if value is not None and window is not None and value > window:
+            raise ValueError(f"is more than window: {window}, so tokens between two windows would never be scored")
+        return value
 
     @field_validator("validation", "test")
     @classmethod

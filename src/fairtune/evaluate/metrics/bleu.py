@@ -38,6 +38,8 @@ class Bleu(Metric):
         *(f"ngrams_{n}" for n in range(1, _ORDER + 1)),
     )
     description = "corpus BLEU of generated answers (sacrebleu, 13a tokenisation)"
+    formula = "brevity penalty · geometric mean of 1- to 4-gram precisions, from counts summed over items"
+    source = "Papineni et al. 2002; sacrebleu"
 
     def item(self, outcome: Outcome) -> tuple[float, ...]:
         """Lengths, matching n-grams and n-grams of one answer."""

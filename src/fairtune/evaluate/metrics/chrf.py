@@ -33,6 +33,8 @@ class Chrf(Metric):
     needs = "generation"
     statistics = tuple(f"{what}_{n}" for n in range(1, _ORDER + 1) for what in ("output", "reference", "matches"))
     description = "corpus chrF2 of generated answers (sacrebleu)"
+    formula = "F2 of mean precision and mean recall of character 1- to 6-grams, from counts summed over items"
+    source = "Popović 2015; sacrebleu"
 
     def item(self, outcome: Outcome) -> tuple[float, ...]:
         """For each n: n-grams of the output, of the reference, and matches."""

@@ -18,6 +18,8 @@ class CrossEntropy(Metric):
     needs = "likelihood"
     statistics = ("loss_nats", "tokens")
     description = "mean negative log-likelihood of the reference's tokens, in nats"
+    formula = "nats / tokens, both summed over items"
+    source = "–"
 
     def item(self, outcome: Outcome) -> tuple[float, ...]:
         """Loss and number of tokens."""

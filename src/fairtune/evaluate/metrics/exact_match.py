@@ -16,6 +16,8 @@ class ExactMatch(Metric):
     statistics = ("correct", "items")
     proportion = True
     description = "share of generated answers equal to the reference, white space at the ends aside"
+    formula = "items whose answer is the reference / items"
+    source = "–"
 
     def item(self, outcome: Outcome) -> tuple[float, ...]:
         """1 or 0, and 1."""

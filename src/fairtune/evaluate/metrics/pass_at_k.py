@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from fairtune.evaluate.metrics.protocol import Facts, Floats, Metric, Outcome, ratio
+from fairtune.evaluate.metrics.protocol import Facts, Floats, Metric, Outcome, answer_of, ratio
 
 
 class PassAtK(Metric):
@@ -21,6 +21,8 @@ class PassAtK(Metric):
     statistics = ("passed", "items")
     proportion = True
     runs_code = True
+    formula = "mean of 1 − C(n − c, k) / C(n, k), where c of an item's n samples pass"
+    source = "Chen et al. 2021, arXiv:2107.03374, eq. 1"
 
     def __init__(self, k: int) -> None:
         self.name = f"pass_at_{k}"
@@ -30,6 +32,7 @@ class PassAtK(Metric):
 
     def item(self, outcome: Outcome) -> tuple[float, ...]:
         """The item's estimate, and 1."""
+        answer_of(outcome)
         if len(outcome.trials) < self._k:
             raise ValueError(f"item {outcome.id} has {len(outcome.trials)} programs that were run, and needs {self._k}")
         return estimate(len(outcome.trials), sum(trial.passed for trial in outcome.trials), self._k), 1.0

@@ -20,6 +20,8 @@ class Perplexity(Metric):
     needs = "likelihood"
     statistics = ("loss_nats", "tokens")
     description = "exp of the mean negative log-likelihood of the reference answer's tokens"
+    formula = "exp(nats / tokens), both summed over items"
+    source = "–"
 
     def item(self, outcome: Outcome) -> tuple[float, ...]:
         """Loss and number of tokens."""

@@ -36,6 +36,12 @@ class Outcome:
     loss: float | None = None
     """Negative log-likelihood of the reference, in nats, summed over its tokens."""
     loss_tokens: int | None = None
+    hits: int | None = None
+    """Of these tokens, those that were the likeliest at their place."""
+    words: int | None = None
+    """Of plain text: words that end in what these tokens stand for."""
+    bytes: int | None = None
+    """Of plain text: UTF-8 bytes of what these tokens stand for."""
     output: str | None = None
     output_tokens: int | None = None
     stopped: bool | None = None
@@ -47,12 +53,14 @@ class Outcome:
 class Facts:
     """What is known of a task when a study is read.
 
-    ``labels``: its label set, in the order of answers. ``tests``: whether every test item has tests to be run with an
-    answer. ``samples``: answers that are written to each. ``drawn``: whether these are drawn at random.
+    ``labels``: its label set, in the order of answers. ``scored``: answers are chosen by likelihood, not written.
+    ``tests``: whether every test item has tests to be run with an answer. ``samples``: answers that are written to
+    each. ``drawn``: whether these are drawn at random.
     """
 
     plain_text: bool = False
     labels: tuple[str, ...] = ()
+    scored: bool = False
     tests: bool = False
     samples: int = 1
     drawn: bool = False
@@ -67,7 +75,7 @@ class Metric(ABC):
     unit: str
     higher_is_better: bool | None
     """None where neither way is better by itself."""
-    needs: Literal["likelihood", "generation"]
+    needs: Literal["likelihood", "generation", "benchmark"]
     statistics: tuple[str, ...]
     """Names of the numbers kept for each item."""
     proportion: bool = False
@@ -76,7 +84,14 @@ class Metric(ABC):
     """Whether its numbers are those of the task's label set: then :meth:`with_labels` makes another metric."""
     runs_code: bool = False
     """Whether it is made of generated answers that are run with their tests."""
+    reads: frozenset[str] = frozenset()
+    """Fields of an outcome, of ``hits``, ``words`` and ``bytes``, that are counted only where a metric reads them."""
+    sparse: bool = False
+    """Whether most of an item's numbers are 0, which its line in ``examples/`` then leaves out."""
     description: str
+    formula: str
+    source: str
+    """The paper, or the program whose numbers these are."""
 
     @abstractmethod
     def item(self, outcome: Outcome) -> tuple[float, ...]:

@@ -1,0 +1,99 @@
+"""``fairtune eval``: any model, adapter or run, scored without training."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fairtune.errors import SpecError, suggest
+
+PRECISIONS = ("fp32", "bf16", "bf16_mixed", "fp16_mixed")
+
+
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="As in a study: hub id, ./folder, file; or a run, by folder or id.")
+    ],
+    task: Annotated[
+        list[str],
+        typer.Option("--task", help="A benchmark of lm-eval, a shipped task, or a file of either. More than once."),
+    ],
+    adapter: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Scored over the model too, which is loaded once. More than once."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Items of each task, chosen by hash of content.")] = None,
+    num_fewshot: Annotated[
+        int | None, typer.Option("--num-fewshot", min=0, help="Examples before each question of a benchmark.")
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32 (the default), bf16, … A run has its own.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    runs: Annotated[
+        Path, typer.Option("--runs", metavar="DIR", envvar="FAIRTUNE_RUNS", help="Where run folders are kept.")
+    ] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Score any model, folder, adapter or run on benchmarks and tasks, without training."""
+    if precision is not None and precision not in PRECISIONS:
+        raise SpecError(f"--precision {precision}: unknown; {suggest(precision, PRECISIONS)}")
+    from fairtune.execute.scoring import Asked, score_models
+
+    errors = Console(stderr=True)
+    asked = Asked(
+        model=model,
+        tasks=tuple(task),
+        adapters=tuple(adapter or ()),
+        limit=limit,
+        num_fewshot=num_fewshot,
+        precision=precision,  # type: ignore[arg-type]  # looked at above
+        device=device,
+    )
+    found = score_models(asked, runs, lambda text: errors.print(Text(text), soft_wrap=True))
+    if as_json:
+        typer.echo(json.dumps(_document(found), ensure_ascii=False, indent=1))
+    else:
+        _print(found)
+
+
+def _document(found: Any) -> dict[str, Any]:
+    """``{scores: [{model, metric, value, low, high, …}], benchmarks: [{model, name, items, …}]}``."""
+    return {
+        "scores": [{"model": line.model, "metric": line.metric, **line.value.model_dump()} for line in found.lines],
+        "benchmarks": [{"model": model, **note.model_dump()} for model, note in found.notes],
+    }
+
+
+def _print(found: Any) -> None:
+    from fairtune.report.cells import format_score
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("model", "score", "value", "95 %", "items", "unit"):
+        table.add_column(heading, overflow="fold")
+    for line in found.lines:
+        value = line.value
+        ends = "[?]" if value.low is None else f"[{format_score(value.low)}, {format_score(value.high)}]"
+        cells = (line.model, line.metric, format_score(value.value), ends, str(value.n), value.unit)
+        table.add_row(*map(Text, cells))
+    # A pipe or a file has no width; tables are then as wide as they need to be.
+    out = Console() if sys.stdout.isatty() else Console(width=200)
+    out.print(table)
+    for note in _remarks(found):
+        out.print(Text(note), soft_wrap=True)
+
+
+def _remarks(found: Any) -> list[str]:
+    cut = [
+        f"{model}: {note.cut_requests} of {note.requests} requests of {note.name} were longer than it reads, and lost "
+        f"{note.cut_tokens} tokens of their beginning."
+        for model, note in found.notes
+        if note.cut_requests
+    ]
+    reasons = {line.value.reason for line in found.lines if line.value.reason}
+    return [*cut, *(f"[?]: no interval, since {reason}." for reason in sorted(reasons))]
