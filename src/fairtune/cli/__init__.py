@@ -102,16 +102,20 @@ def _show_report(request: Any, runs: Path) -> int:
     path = runs / report.study / "report.md"
     write_atomically(path, FORMATS["md"](report))
     typer.echo(f"Report: {path}")
-    return 0 if all(entry.ok for entry in report.entries) else 1
+    return 0 if report.ok else 1
 
 
 def _collect(request: Any, runs: Path) -> Any:
-    from fairtune.execute import state_of
-    from fairtune.report import Entry, collect
+    from fairtune.execute import judge_states, state_of
+    from fairtune.report import Entry, Judged, collect
 
     states = [state_of(spec, runs) for spec in request.specs]
     entries = [Entry(state.spec, state.folder, state.record, state.problem) for state in states]
-    return collect(request.loaded.study.name, entries)
+    judged = [
+        Judged(state.run, state.against, state.judge.model.name, state.record, state.problem)
+        for state in judge_states(request, runs)
+    ]
+    return collect(request.loaded.study.name, entries, judged)
 
 
 def _out() -> Console:
@@ -122,12 +126,16 @@ def _out() -> Console:
 @app.command()
 def status(study: StudyFile, runs: RunsFolder = RUNS, as_json: AsJson = False) -> int:
     """Show what is done, running, failed, and why."""
-    from fairtune.execute import read_request, run_name, state_of
+    from fairtune.execute import judge_states, read_request, run_name, state_of
 
     rows = []
-    for spec in read_request(study).specs:
+    request = read_request(study)
+    for spec in request.specs:
         state = state_of(spec, runs)
         rows.append({"run_id": spec.run_id, "run": run_name(spec), "status": state.status, "detail": state.detail})
+    for judged in judge_states(request, runs):
+        name = judged.pair.id if judged.pair else ""
+        rows.append({"run_id": name, "run": judged.name, "status": judged.status, "detail": judged.detail})
     _print_rows(rows, as_json)
     return 0 if all(row["status"] == "ok" for row in rows) else 1
 
@@ -151,7 +159,7 @@ def report(
         print_report(found, _out())
     else:
         typer.echo(FORMATS[format](found), nl=False)
-    return 0 if all(entry.ok for entry in found.entries) else 1
+    return 0 if found.ok else 1
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from fairtune.data.batches import MicroBatch, Updates, divide, micro_batches, packs, shared_beginning, updates
 from fairtune.data.corpus import Examples
 from fairtune.data.cut import Cut, cut_to, join, lengths_of, only_last_answer, require_context
-from fairtune.data.encode import Encoded, encode_all, stop_tokens
+from fairtune.data.encode import Encoded, OneByOne, encode_all, stop_tokens
 from fairtune.data.examples import Example, Message, digest, folded, leak_key, make_example
 from fairtune.data.formats import FORMATS
 from fairtune.data.items import Items
@@ -11,6 +11,7 @@ from fairtune.data.leaks import CHECK_VERSION, LeakPair, Leaks, check_leaks, kep
 from fairtune.data.shapes import SHAPES, Reading, recognise, to_examples
 from fairtune.data.sources import Layout, Row, read_rows, without_header
 from fairtune.data.task_data import BadRows, Splits, is_taken, load_held_out, load_splits
+from fairtune.data.template import template_of
 from fairtune.data.text_sizes import text_sizes
 from fairtune.data.windows import Windows, windows
 
@@ -29,6 +30,7 @@ __all__ = [
     "Leaks",
     "Message",
     "MicroBatch",
+    "OneByOne",
     "Reading",
     "Row",
     "Splits",
@@ -58,6 +60,7 @@ __all__ = [
     "require_context",
     "shared_beginning",
     "stop_tokens",
+    "template_of",
     "text_sizes",
     "to_examples",
     "updates",

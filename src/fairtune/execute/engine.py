@@ -12,6 +12,7 @@ import psutil
 
 from fairtune.errors import FairtuneError, RecordError, RecordVersionError
 from fairtune.execute.display import describe, run_name
+from fairtune.execute.judge import judge_study
 from fairtune.execute.leaks import refuse_leaks
 from fairtune.execute.nursery import Nursery
 from fairtune.execute.origin import utc_now
@@ -118,7 +119,7 @@ def state_of(spec: RunSpec, runs: Path) -> State:
 
 
 def run_study(request: Request, runs: Path, watcher: Watcher, repeat: bool = False) -> None:
-    """Does every run that has no final record.
+    """Does every run that has no final record, and lets the study's judge compare what there is then.
 
     Args:
         repeat: also repeat, from the start, runs that ended in a way that would happen again.
@@ -144,6 +145,7 @@ def run_study(request: Request, runs: Path, watcher: Watcher, repeat: bool = Fal
         unavailable: dict[str, str] = {}
         for state in missing:
             watcher.ended(state.spec, _run(state, nursery, watcher, unavailable))
+        judge_study(request, runs, nursery, watcher.say)
 
 
 def _is_final(state: State, repeat: bool) -> bool:

@@ -8,12 +8,14 @@ process is spawned and imports by itself.
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from fairtune.records import command_line
 
+Begin = Callable[[str, tuple[str, ...]], None]
 _PRELOADED = ["fairtune.execute.warm"]
 
 
@@ -32,15 +34,24 @@ class Nursery:
             self._context.set_forkserver_preload(_PRELOADED)
             forkserver.ensure_running()
 
-    def start(self, folder: Path) -> BaseProcess:
-        """The process that does the run whose ``spec.json`` is in the folder."""
-        process: BaseProcess = self._context.Process(target=_begin, args=(str(folder), command_line()))
+    def start(self, folder: Path, begin: Begin | None = None) -> BaseProcess:
+        """The process that does what ``spec.json`` in the folder says: a run, if no other beginning is given."""
+        process: BaseProcess = self._context.Process(target=begin or _begin_run, args=(str(folder), command_line()))
         process.start()
         return process
 
 
-def _begin(folder: str, command: tuple[str, ...]) -> None:
-    # Not imported above: whoever starts a run need not import torch.
+# Not imported above: whoever starts a process need not import torch.
+
+
+def _begin_run(folder: str, command: tuple[str, ...]) -> None:
     from fairtune.execute.worker import work
+
+    work(folder, command)
+
+
+def begin_judge(folder: str, command: tuple[str, ...]) -> None:
+    """What the process of a judge does."""
+    from fairtune.execute.judge_worker import work
 
     work(folder, command)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import platform
 from pathlib import Path
+from typing import Any
 
 import fairtune
 from fairtune.records import Provenance, git_state, package_versions, python_version
@@ -24,7 +25,33 @@ def provenance_of(
     device_name: str | None,
     threads: int | None,
 ) -> Provenance:
-    """Versions, code and machine of this process. A process that ended early never said its device: None."""
+    """Of a run."""
+    return provenance_here(
+        command,
+        started,
+        device,
+        device_name,
+        threads,
+        processes=spec.ranks,
+        strategy=spec.parallel.strategy if spec.ranks > 1 else None,
+        model_fingerprint=spec.model.fingerprint,
+        data_fingerprint=spec.task.fingerprint,
+    )
+
+
+def provenance_here(
+    command: tuple[str, ...],
+    started: str,
+    device: str | None,
+    device_name: str | None,
+    threads: int | None,
+    **more: Any,
+) -> Provenance:
+    """Versions, code and machine of this process. A process that ended early never said its device: None.
+
+    Args:
+        more: what else a :class:`~fairtune.records.Provenance` has.
+    """
     git = git_state(Path.cwd())
     return Provenance(
         fairtune=fairtune.__version__,
@@ -34,13 +61,10 @@ def provenance_of(
         device=device,
         device_name=device_name,
         threads=threads,
-        processes=spec.ranks,
-        strategy=spec.parallel.strategy if spec.ranks > 1 else None,
         git_commit=git.commit,
         git_dirty=git.dirty,
         git_reason=git.reason,
         command=command,
         started=started,
-        model_fingerprint=spec.model.fingerprint,
-        data_fingerprint=spec.task.fingerprint,
+        **more,
     )

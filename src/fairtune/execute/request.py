@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from fairtune.data import Leaks, Splits, load_splits
 from fairtune.data.augment import AUGMENTATIONS
 from fairtune.data.shapes.columns import shown
 from fairtune.data.shapes.labels import parse
-from fairtune.errors import Problem, SpecError
+from fairtune.errors import ModelError, Problem, SpecError
 from fairtune.evaluate.metrics import METRICS, Facts, Metric
 from fairtune.execute.augment import beyond_data, resolve_augment
 from fairtune.execute.benchmarks import find_benchmarks
@@ -21,7 +21,19 @@ from fairtune.execute.leaks import find_leaks
 from fairtune.execute.limits import beyond_limits
 from fairtune.methods import METHODS, Method
 from fairtune.models import identify
-from fairtune.study import AugmentWords, LoadedStudy, MethodWords, RunSpec, Task, Vocabulary, expand, load_study
+from fairtune.study import (
+    AugmentWords,
+    JudgeChoice,
+    LoadedStudy,
+    MethodWords,
+    RunSpec,
+    Task,
+    Vocabulary,
+    expand,
+    find_pairs,
+    load_study,
+    resolve_judge,
+)
 from fairtune.tasks import TASKS
 
 
@@ -48,6 +60,9 @@ class Request:
     loaded: LoadedStudy
     specs: tuple[RunSpec, ...]
     splits: Splits
+    judge: JudgeChoice | None = None
+    pairs: tuple[tuple[RunSpec, RunSpec], ...] = ()
+    """What the judge is to compare: runs, and those that they are compared with."""
 
     @functools.cached_property
     def leaks(self) -> Leaks:
@@ -66,7 +81,11 @@ def read_request(path: Path) -> Request:
     words = vocabulary()
     loaded = load_study(path, words)
     splits = load_splits(loaded.task, loaded.task_root)
-    problems = [*_unsuited(loaded, splits), *beyond_sandbox(loaded), *beyond_data(loaded.augments, splits)]
+    problems = [
+        *_unsuited(loaded, splits),
+        *beyond_sandbox(loaded),
+        *beyond_data(loaded.augments, splits),
+    ]
     if problems:
         raise SpecError(problems, str(path))
     specs = expand(
@@ -81,7 +100,38 @@ def read_request(path: Path) -> Request:
     problems = beyond_limits(specs)
     if problems:
         raise SpecError(problems, str(path))
-    return Request(loaded, tuple(specs), splits)
+    judge, pairs = _judge(loaded, specs, str(path))
+    return Request(loaded, tuple(specs), splits, judge, tuple(pairs))
+
+
+def _judge(
+    loaded: LoadedStudy, specs: Sequence[RunSpec], where: str
+) -> tuple[JudgeChoice | None, list[tuple[RunSpec, RunSpec]]]:
+    """The judge that the study names, and what it is to compare."""
+    asked = loaded.study.judge
+    if asked is None:
+        return None, []
+    try:
+        return resolve_judge(asked, loaded.root, identify), find_pairs(asked.against, specs)
+    except SpecError as error:
+        raise SpecError(error.problems, where) from None
+    except ModelError as error:
+        raise SpecError([Problem("judge.model", str(error))], where) from None
+
+
+def _nothing_to_judge(loaded: LoadedStudy, facts: Facts) -> list[Problem]:
+    """Why there are no answers that a judge could compare."""
+    if loaded.study.judge is None:
+        return []
+    if facts.plain_text:
+        told = "compares answers, and plain text has none; leave `judge` out, or give a task of questions and answers"
+        return [Problem("judge", told)]
+    if any(METRICS[name].needs == "generation" for name in loaded.metrics):
+        return []
+    writing = [name for name, metric in METRICS.items() if metric.needs == "generation" and metric.fits(facts) is None]
+    asked = ", ".join(loaded.metrics) or "benchmarks alone"
+    told = f"compares written answers, and no metric of this study ({asked}) has any written; add one to `evaluate`: "
+    return [Problem("judge", told + ", ".join(writing))]
 
 
 def _unsuited(loaded: LoadedStudy, splits: Splits) -> list[Problem]:
@@ -95,7 +145,7 @@ def _unsuited(loaded: LoadedStudy, splits: Splits) -> list[Problem]:
             problems.append(Problem(loaded.place_of(name), f"{name} {reason}; possible: {possible}"))
         elif wrong := _first_wrong(METRICS[name].with_labels(splits.labels), splits):
             problems.append(Problem(loaded.place_of(name), f"{name}: {wrong}"))
-    return problems
+    return problems + _nothing_to_judge(loaded, facts)
 
 
 def facts_of(task: Task, splits: Splits) -> Facts:

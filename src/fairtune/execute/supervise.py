@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -15,7 +15,7 @@ from fairtune.execute.nursery import Nursery
 from fairtune.execute.origin import provenance_of, utc_now
 from fairtune.execute.progress import Progress, read_progress
 from fairtune.records import ErrorInfo, RunFolder, RunRecord, Status, command_line, read_record, write_record
-from fairtune.study import RunSpec
+from fairtune.study import Budget, RunSpec
 from fairtune.units import format_bytes, format_seconds
 
 _POLL_SECONDS = 0.1
@@ -43,9 +43,9 @@ def supervise(nursery: Nursery, spec: RunSpec, folder: RunFolder, watch: Watch) 
     started, kills = utc_now(), oom_kills()
     process = nursery.start(folder.path)
     try:
-        stopped = _watch_until_end(process, spec, folder, watch)
+        stopped = watch_until_end(process, spec.budget, folder, watch, spec.ranks)
     except KeyboardInterrupt:
-        _end(process)
+        end(process)
         stopped = Stopped("interrupted", "stopped from the keyboard; the next `fairtune run` goes on with this run")
         _settle(spec, folder, process, stopped, started, kills)
         raise
@@ -82,38 +82,47 @@ def lost(
     return record
 
 
-def _watch_until_end(process: BaseProcess, spec: RunSpec, folder: RunFolder, watch: Watch) -> Stopped | None:
+def watch_until_end(
+    process: BaseProcess, budget: Budget, folder: RunFolder, watch: Watch, ranks: int = 1
+) -> Stopped | None:
+    """Waits for a process, or ends it when it passes its budget; says why then.
+
+    Args:
+        folder: where it tells its progress.
+        ranks: processes that share its work.
+    """
     begun = time.monotonic()
     while process.exitcode is None:
         process.join(_POLL_SECONDS)
         progress = read_progress(folder.progress)
         if not folder.record.exists():
             watch(progress, time.monotonic() - begun)
-        reason = _over_budget(process, spec, folder, progress, time.monotonic() - begun)
+        pids = (process.pid, *_ranks(ranks, folder))
+        reason = _over_budget(pids, budget, progress, time.monotonic() - begun)
         if reason and process.exitcode is None:
-            _end(process)
+            end(process)
             return reason
     return None
 
 
 def _over_budget(
-    process: BaseProcess, spec: RunSpec, folder: RunFolder, progress: Progress | None, seconds: float
+    pids: Sequence[int | None], budget: Budget, progress: Progress | None, seconds: float
 ) -> Stopped | None:
-    limit = spec.budget.time
+    limit = budget.time
     if limit is not None and seconds > limit:
         return Stopped("timeout", f"stopped after {format_seconds(seconds)}; budget.time is {format_seconds(limit)}")
-    memory = spec.budget.memory
+    memory = budget.memory
     if memory is not None and progress is not None and progress.device == "cpu":
-        used = max(_resident_bytes(pid) for pid in (process.pid, *_ranks(spec, folder)))
+        used = max(_resident_bytes(pid) for pid in pids)
         if used > memory:
             told = f"stopped at {format_bytes(used)}; budget.memory is {format_bytes(memory)}"
             return Stopped("out_of_memory", told)
     return None
 
 
-def _ranks(spec: RunSpec, folder: RunFolder) -> list[int]:
+def _ranks(count: int, folder: RunFolder) -> list[int]:
     """The processes that share a run: the budget holds for each."""
-    known = [read_progress(folder.of_rank(rank).progress) for rank in range(spec.ranks)] if spec.ranks > 1 else []
+    known = [read_progress(folder.of_rank(rank).progress) for rank in range(count)] if count > 1 else []
     return [progress.pid for progress in known if progress]
 
 
@@ -124,7 +133,8 @@ def _resident_bytes(pid: int | None) -> int:
         return 0
 
 
-def _end(process: BaseProcess) -> None:
+def end(process: BaseProcess) -> None:
+    """Asks a process to end, and makes it."""
     process.terminate()
     process.join(_GRACE_SECONDS)
     if process.exitcode is None:

@@ -33,7 +33,7 @@ from fairtune.study import RunSpec
 def work(folder_path: str, command: tuple[str, ...]) -> None:
     """Reads ``spec.json``, does the run, writes ``record.json``. Never raises: what goes wrong is the record."""
     folder = RunFolder(Path(folder_path))
-    _settle_in(folder)
+    settle_in(folder)
     spec = _spec_of(folder)
     if spec.ranks > 1:
         lead(spec, folder, command, work_as_rank)
@@ -49,7 +49,7 @@ def work_as_rank(folder_path: str, command: tuple[str, ...]) -> None:
     rank, folder = int(os.environ["RANK"]), RunFolder(Path(folder_path))
     own = folder.of_rank(rank)
     own.path.mkdir(parents=True, exist_ok=True)
-    _settle_in(own)
+    settle_in(own)
     spec = _spec_of(folder)
     progress = ProgressFile(own.progress)
     record = _done(spec, folder, command, progress)
@@ -71,7 +71,8 @@ def _fail_as_rank(rank: int, folder: RunFolder, record: RunRecord, error: ErrorI
     sys.exit(1)
 
 
-def _settle_in(folder: RunFolder) -> None:
+def settle_in(folder: RunFolder) -> None:
+    """What every process does first: it leaves Ctrl-C to its parent, ends with it, and prints into its log."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends this process
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     _log_to(folder.log)
@@ -111,11 +112,12 @@ def _attempt(
     except Exception as error:  # noqa: BLE001 - whatever it is becomes the record, and its traceback the log
         traceback.print_exc()
         kind, message = type(error).__name__, str(error) or "no message; see log.txt"
-        return _status_of(error), ErrorInfo(phase=meter.current, kind=kind, message=message)
+        return status_of(error), ErrorInfo(phase=meter.current, kind=kind, message=message)
     return "ok", None
 
 
-def _status_of(error: Exception) -> Status:
+def status_of(error: Exception) -> Status:
+    """How something ended that an error ended."""
     if isinstance(error, DivergedError):
         return "diverged"
     if isinstance(error, FairtuneError):

@@ -1,6 +1,7 @@
 """What happened: the record, its store, and where numbers come from. No torch."""
 
 from fairtune.records.checkpoints import MANIFEST, Manifest, checkpoints_in, reached, read_manifest, require_whole
+from fairtune.records.judgement import Judgement, JudgementFolder, Verdicts
 from fairtune.records.lock import study_lock
 from fairtune.records.parity import AnswersCompared, LlamaCpp, LogitsCompared, LossCompared, Parity
 from fairtune.records.provenance import GitState, command_line, git_state, package_versions, python_version
@@ -47,6 +48,8 @@ __all__ = [
     "EarlyStop",
     "ErrorInfo",
     "GitState",
+    "Judgement",
+    "JudgementFolder",
     "LabelScores",
     "Leakage",
     "LlamaCpp",
@@ -69,6 +72,7 @@ __all__ = [
     "Status",
     "Throughput",
     "TokenCounts",
+    "Verdicts",
     "checkpoints_in",
     "command_line",
     "git_state",

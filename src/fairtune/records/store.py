@@ -7,14 +7,15 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from fairtune.errors import BudgetError, RecordError, RecordVersionError
 from fairtune.records.schema import VERSION, RunRecord
 from fairtune.study import RunSpec
 
+R = TypeVar("R", bound=BaseModel)
 _KEPT = {"attempts", "checkpoints", "spec.json"}
 
 
@@ -113,15 +114,24 @@ def read_record(path: Path) -> RunRecord:
     Raises:
         RecordError: not readable, not whole, or of another version; the message names the file.
     """
+    return read_versioned(path, RunRecord, VERSION)
+
+
+def read_versioned(path: Path, kind: type[R], known: int) -> R:
+    """Reads a JSON file with a version.
+
+    Raises:
+        RecordError: not readable, not whole, or of another version; the message names the file.
+    """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         version = raw.get("version") if isinstance(raw, dict) else None
-        if isinstance(raw, dict) and isinstance(version, int) and version != VERSION:
+        if isinstance(raw, dict) and isinstance(version, int) and version != known:
             raise RecordVersionError(
-                f"{path}: record version {version}; this fairtune reads version {VERSION}. "
+                f"{path}: record version {version}; this fairtune reads version {known}. "
                 "Read it with the fairtune that wrote it, or move the folder away to run it again"
             )
-        return RunRecord.model_validate(raw)
+        return kind.model_validate(raw)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise RecordError(f"{path}: damaged, cannot be read ({_one_line(error)})") from None
     except ValidationError as error:

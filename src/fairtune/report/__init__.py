@@ -3,5 +3,6 @@
 from fairtune.report.collect import Comparison, Entry, Report, Row, collect
 from fairtune.report.formats import FORMATS
 from fairtune.report.formats.terminal import print_report
+from fairtune.report.judged import Judged
 
-__all__ = ["FORMATS", "Comparison", "Entry", "Report", "Row", "collect", "print_report"]
+__all__ = ["FORMATS", "Comparison", "Entry", "Judged", "Report", "Row", "collect", "print_report"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fairtune.evaluate.metrics import Metric
 from fairtune.records import Phase
 from fairtune.report.collect import AGAINST_BASE, AMONG_METHODS, AMONG_PRECISIONS, Comparison, Report, Row
+from fairtune.report.judged import JUDGED_HEADINGS, judged_rows
 from fairtune.report.leaks import LEAKED
 from fairtune.study import RunSpec
 from fairtune.units import format_bytes, format_count, format_seconds
@@ -27,9 +28,9 @@ class TextTable:
 
 
 def tables(report: Report) -> list[TextTable]:
-    """Quality, trained methods against each other where there are several, and cost."""
+    """Quality, trained methods against each other where there are several, what a judge found, and cost."""
     pairs = _pairs(report)
-    return [_quality(report), *([pairs] if pairs.rows else []), _cost(report)]
+    return [_quality(report), *([pairs] if pairs.rows else []), *_judged(report), _cost(report)]
 
 
 def _pairs(report: Report) -> TextTable:
@@ -48,6 +49,17 @@ def _pairs(report: Report) -> TextTable:
     )
     headings = ("method", "minus", *_headings(report))
     return TextTable("Against each other", headings, rows)
+
+
+def _judged(report: Report) -> list[TextTable]:
+    """A table for each judge, a row for each comparison."""
+
+    def name(spec: RunSpec) -> tuple[str, ...]:
+        seeds = {entry.spec.seed for entry in report.entries if entry.spec.method.trains}
+        seed = (f"seed {spec.seed}",) if spec.method.trains and len(seeds) > 1 else ()
+        return (*_name(spec, report), *_precision(spec, report), *seed)
+
+    return [TextTable(title, JUDGED_HEADINGS, rows) for title, rows in judged_rows(report.judged, name, format_score)]
 
 
 def _difference(found: Comparison | None) -> tuple[str, ...]:

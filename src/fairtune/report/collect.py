@@ -12,6 +12,7 @@ import numpy as np
 from fairtune.errors import RecordError
 from fairtune.evaluate.metrics import Metric, metrics_of
 from fairtune.records import MetricValue, Phase, RunFolder, RunRecord, read_lines
+from fairtune.report.judged import Judged, adjusted_judged, judge_notes
 from fairtune.report.leaks import leaked_metrics
 from fairtune.report.notes import notes_of
 from fairtune.stats import Difference, Floats, estimate, holm, paired_difference
@@ -110,9 +111,16 @@ class Report:
     """The metrics by their names."""
     leaked: frozenset[str] = frozenset()
     """Metrics with items that stand in the training or validation data."""
+    judged: tuple[Judged, ...] = ()
+    """What a judge found of trained runs."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that was asked for has results."""
+        return all(entry.ok for entry in self.entries) and all(found.ok for found in self.judged)
 
 
-def collect(study: str, entries: Sequence[Entry]) -> Report:
+def collect(study: str, entries: Sequence[Entry], judged: Sequence[Judged] = ()) -> Report:
     """Reads the examples of all finished runs and compares every method with the base of its model."""
     tables, problems = _read_tables(entries)
     metrics = {name: metric for entry in entries for name, metric in metrics_of(entry.spec).items()}
@@ -132,9 +140,10 @@ def collect(study: str, entries: Sequence[Entry]) -> Report:
             wholes.append(whole)
     comparisons += _among(wholes, tables, metrics)
     records = [entry.record for entry in entries if entry.record]
-    notes = [*problems, *_unpaired(entries, tables), *notes_of(records, bool(comparisons))]
+    notes = [*problems, *_unpaired(entries, tables), *notes_of(records, bool(comparisons)), *judge_notes(judged)]
     adjusted, leaked = tuple(_adjusted(comparisons, metrics)), leaked_metrics(records)
-    return Report(study, tuple(entries), tuple(metrics), tuple(rows), adjusted, tuple(notes), metrics, leaked)
+    shown, known = tuple(rows), adjusted_judged(judged)
+    return Report(study, tuple(entries), tuple(metrics), shown, adjusted, tuple(notes), metrics, leaked, known)
 
 
 Table = tuple[tuple[str, ...], Floats]

@@ -4,6 +4,15 @@ from fairtune.study.benchmark import BenchmarkChoice, BenchmarkGeneration, Bench
 from fairtune.study.checkpoint import Checkpoint
 from fairtune.study.expand import expand, run_id
 from fairtune.study.fields import Strict
+from fairtune.study.judge import (
+    JudgeChoice,
+    JudgedItem,
+    JudgeSpec,
+    PairSpec,
+    find_pairs,
+    judgement_id,
+    resolve_judge,
+)
 from fairtune.study.load import LoadedStudy, load_study, load_task
 from fairtune.study.schema import study_schema
 from fairtune.study.spec import (
@@ -38,12 +47,16 @@ __all__ = [
     "Checkpoint",
     "Code",
     "Generation",
+    "JudgeChoice",
+    "JudgeSpec",
+    "JudgedItem",
     "LoadedStudy",
     "MethodChoice",
     "MethodWords",
     "MetricChoice",
     "ModelChoice",
     "ModelRef",
+    "PairSpec",
     "Parallel",
     "Precision",
     "Prompt",
@@ -59,8 +72,11 @@ __all__ = [
     "Training",
     "Vocabulary",
     "expand",
+    "find_pairs",
+    "judgement_id",
     "load_study",
     "load_task",
+    "resolve_judge",
     "run_id",
     "study_schema",
 ]

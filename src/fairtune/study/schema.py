@@ -31,6 +31,8 @@ def study_schema(vocabulary: Vocabulary) -> dict[str, Any]:
         code[key] = {"type": ["string", "number"], "examples": [example]}
     definitions["Checkpoint"]["properties"]["every"] = {"type": ["string", "number"], "examples": ["10min"]}
     properties["checkpoint"]["anyOf"].append({"const": "none"})
+    judge = definitions["Judge"]["properties"]
+    judge["model"] = _named(judge["model"])
     return schema
 
 

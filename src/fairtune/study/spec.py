@@ -194,6 +194,29 @@ class Parallel(Strict):
         return self
 
 
+class Judge(Strict):
+    """A model that is shown two answers to an item, and says which is better."""
+
+    model: Annotated[ModelRef, BeforeValidator(_as_mapping("source"))] = Field(description="as under `models`")
+    precision: Annotated[Precision, BeforeValidator(_no_fp8)] = "fp32"
+    prompt: str | None = Field(
+        default=None,
+        min_length=1,
+        description="what it is asked, with {question}, {answer_a}, {answer_b}, perhaps {reference}; or a file with it",
+    )
+    against: str | None = Field(
+        default=None, description="method that the others are compared with, as tables write it; else the untouched one"
+    )
+    limit: Count | None = Field(default=None, description="items at most, chosen by the hash of their content")
+
+    @field_validator("model")
+    @classmethod
+    def _with_weights(cls, value: ModelRef) -> ModelRef:
+        if value.scratch:
+            raise ValueError("a model from scratch has learned nothing to judge by; name one with a `source`")
+        return value
+
+
 class Study(Strict):
     """One YAML file: models × methods × precisions × augmentations × seeds on one task, under a budget."""
 
@@ -215,6 +238,7 @@ class Study(Strict):
     evaluate: Annotated[list[str | BenchmarkRef], BeforeValidator(_as_list), Field(min_length=1)] | None = Field(
         default=None, description="metrics and benchmarks; the task's own metrics if absent"
     )
+    judge: Judge | None = Field(default=None, description="a model that compares the answers of runs")
     seeds: Annotated[
         list[Annotated[int, BeforeValidator(no_bool), Field(ge=0)]],
         BeforeValidator(_as_list),

@@ -1,4 +1,4 @@
-"""CSV: a line for each run and metric, numbers unrounded."""
+"""CSV: a line for each run and metric, and for each comparison of a judge; numbers unrounded."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import io
 
 from fairtune.report.collect import Report, Row
+from fairtune.report.judged import Judged
 
 _HEADINGS = (
     *("study", "model", "method", "precision", "seed", "run_id", "status"),
@@ -29,7 +30,19 @@ def render(report: Report) -> str:
     for row in report.rows:
         for name in report.metrics:
             writer.writerow([*_run(report, row), *_score(row, name), *_cost(row), _augmentation(row)])
+    for found in report.judged:
+        writer.writerow(_judged(report, found))
     return text.getvalue()
+
+
+def _judged(report: Report, found: Judged) -> list[str | float | None]:
+    """A judge's win rate stands where a metric does."""
+    spec, against = found.run, found.against
+    run = [report.study, spec.model.name, spec.method.label, spec.precision, spec.seed, spec.run_id, found.status]
+    rate = found.record.win_rate if found.record else None
+    score = [rate.value, rate.low, rate.high, rate.n] if rate else [None] * 4
+    name = f"win rate against {against.method.label} ({against.run_id}), judged by {found.judge}"
+    return [*run, name, *score, *([None] * 8), spec.augment.label if spec.augment else ""]
 
 
 def _run(report: Report, row: Row) -> list[str]:

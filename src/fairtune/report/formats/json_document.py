@@ -9,11 +9,15 @@ from fairtune.report.collect import Report
 
 
 def render(report: Report) -> str:
-    """``{study, runs, comparisons, missing, leaked, notes}``; ``leaked``: metrics whose items are trained on."""
+    """``{study, runs, comparisons, judgements, missing, leaked, notes}``.
+
+    ``leaked``: metrics whose items are trained on.
+    """
     document = {
         "study": report.study,
         "runs": [entry.record.model_dump(mode="json") for entry in report.entries if entry.record],
         "comparisons": [asdict(comparison) for comparison in report.comparisons],
+        "judgements": [found.as_json() for found in report.judged],
         "missing": [
             {"run_id": entry.spec.run_id, "status": entry.status, "problem": entry.problem}
             for entry in report.entries
