@@ -38,6 +38,7 @@ GOALS = {"hellaswag": 1.8, "mmlu": 7.0, "arc": 15.0, "gsm8k": 2.5}
 SHOTS = {"hellaswag": 0, "mmlu": 5, "gsm8k": 5}
 # Requests of the sample on which lm-eval's batch size is chosen.
 SAMPLE = 32
+SAMPLE_TOKENS = 32
 CHOICES = 4
 
 
@@ -83,9 +84,12 @@ def allowed(folder: Path, tokenizer: Any, pairs: Sequence[Any]) -> float:
 
 
 def best_batch(workload: dict[str, Any], sizes: Sequence[int]) -> int:
-    """The quickest on a sample, spread over the workload."""
+    """The quickest on a sample, spread over the workload; of answers their first tokens are written."""
     step = max(1, len(workload["requests"]) // SAMPLE)
-    sample = {**workload, "requests": workload["requests"][::step][:SAMPLE]}
+    chosen = workload["requests"][::step][:SAMPLE]
+    if workload["kind"] == "generate_until":
+        chosen = [[context, {**settings, "max_gen_toks": SAMPLE_TOKENS}] for context, settings in chosen]
+    sample = {**workload, "requests": chosen}
     took = {size: one("lm-eval", {**sample, "batch_size": size})[0]["seconds"] for size in sizes}
     print(
         "  lm-eval by batch size, on a sample:", ", ".join(f"{size}: {took[size]:.1f} s" for size in sizes), flush=True
