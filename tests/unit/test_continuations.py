@@ -133,6 +133,25 @@ def test_running_out_of_memory_halves_what_runs_together_and_loses_nothing(llama
     assert told == sorted(told)
 
 
+def test_one_row_that_does_not_fit_halves_the_budget_once(llama, monkeypatch):
+    """However many rows of the old size were planned behind it."""
+    model = tiny.language_model(llama)
+    draw = random.Random(4)
+    asked = [Continuation(tuple(draw.randrange(3, 259) for _ in range(30)), (7, 8)) for _ in range(200)]
+    monkeypatch.setitem(memory._MOST, "cpu", 256)
+    monkeypatch.setattr(memory, "_LEAST", 16)
+    failed = []
+
+    def fail(module, args, kwargs):
+        if kwargs["input_ids"].numel() > 128:
+            failed.append(kwargs["input_ids"].numel())
+            raise torch.OutOfMemoryError("out of memory")
+
+    model.network.register_forward_pre_hook(fail, with_kwargs=True)
+    assert len(score_continuations(model, asked)) == 200
+    assert len(failed) == 1
+
+
 def test_memory_that_never_suffices_is_an_error(llama, monkeypatch):
     model = tiny.language_model(llama)
 

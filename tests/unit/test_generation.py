@@ -9,6 +9,7 @@ from transformers import GenerationConfig
 from fairtune.evaluate.drafts import Chooser, Draft
 from fairtune.evaluate.generation import write
 from fairtune.models import memory
+from fairtune.models.slots import Slots
 from fairtune.study import Generation
 from tests import tiny
 
@@ -149,6 +150,61 @@ def test_running_out_of_memory_sends_drafts_back_and_loses_nothing(llama, monkey
     told = []
     assert write(model, asked, 16, done=told.append) == expected
     assert told[-1] == 12
+
+
+def test_prompts_that_fill_the_memory_wait_until_answers_have_ended(llama, monkeypatch):
+    model = opened(llama)
+    asked = prompts(12)
+    expected = write(model, asked, 16)
+    add = Slots.add
+
+    def full(self, past, spans):
+        if len(self.lengths) + len(spans) > 4:
+            raise torch.OutOfMemoryError("out of memory")
+        add(self, past, spans)
+
+    monkeypatch.setattr(Slots, "add", full)
+    monkeypatch.setattr(memory, "_LEAST", 2)
+    assert write(model, asked, 16, rows=6) == expected
+
+
+def test_padded_answers_survive_running_out_of_memory(llama):
+    model = opened(llama)
+    model.put_before(0)
+    asked, how = prompts(9), Generation(temperature=1.0)
+    expected = write(model, asked, 8, how, range(9))
+
+    def fail(module, args, kwargs):
+        if len(kwargs["input_ids"]) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+
+    model.network.register_forward_pre_hook(fail, with_kwargs=True)
+    assert write(model, asked, 8, how, range(9)) == expected
+
+
+def test_equal_prompts_are_read_once_and_drawn_apart(llama):
+    model = opened(llama)
+    seen = []
+    model.network.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(kwargs["input_ids"].numel()), with_kwargs=True
+    )
+    asked, how = prompts(1) * 6, Generation(temperature=2.0)
+    found = write(model, asked, 1, how, range(6))
+    assert sum(seen) == len(asked[0])
+    assert len({answer.written for answer in found}) > 1
+
+
+def test_a_special_token_may_be_a_stop_text(llama):
+    """lm-eval's tasks name end tokens of other models, which this one may write as a token like others."""
+    model = opened(llama)
+    model.stops = [300]
+    special = model.tokenizer.convert_tokens_to_ids("<|im_start|>")
+    draft = Draft((5,), 4, Generation(stop=("<|im_start|>",)), None)
+    for token in (70, special, 71):
+        draft.add(token, model.stops, model.tokenizer)
+    assert draft.finished
+    assert draft.new == [70, special]
+    assert draft.answer(model.tokenizer).written == model.tokenizer.decode([70])
 
 
 def test_nothing_asked_is_nothing_written(llama):

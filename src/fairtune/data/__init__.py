@@ -1,6 +1,15 @@
 """Rows ▸ examples ▸ parts ▸ tokens ▸ batches. Nothing here needs torch."""
 
-from fairtune.data.batches import MicroBatch, Updates, divide, micro_batches, packs, shared_beginning, updates
+from fairtune.data.batches import (
+    MicroBatch,
+    Updates,
+    common_beginning,
+    divide,
+    micro_batches,
+    packs,
+    shared_beginning,
+    updates,
+)
 from fairtune.data.corpus import Examples
 from fairtune.data.cut import Cut, cut_to, join, lengths_of, only_last_answer, require_context
 from fairtune.data.encode import Encoded, OneByOne, encode_all, stop_tokens
@@ -37,6 +46,7 @@ __all__ = [
     "Updates",
     "Windows",
     "check_leaks",
+    "common_beginning",
     "cut_to",
     "digest",
     "divide",

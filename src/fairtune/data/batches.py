@@ -130,7 +130,7 @@ def _beginnings(batch: Sequence[Encoded], order: Sequence[int], share: bool) -> 
     texts = [batch[row] for row in order]
     pairs = itertools.pairwise([texts[0], *texts])
     return [
-        (item.sharable, _common(before.tokens, item.tokens, min(before.sharable, item.sharable)))
+        (item.sharable, common_beginning(before.tokens, item.tokens, min(before.sharable, item.sharable)))
         for before, item in pairs
     ]
 
@@ -143,14 +143,14 @@ def shared_beginning(batch: Sequence[Encoded]) -> int:
     shared = min(item.sharable for item in batch)
     # In the order of their tokens, the first and the last differ earliest.
     first, last = min(item.tokens for item in batch), max(item.tokens for item in batch)
-    return _common(first, last, shared)
+    return common_beginning(first, last, shared)
 
 
-def _common(one: Sequence[int], other: Sequence[int], limit: int) -> int:
-    """How many of the first ``limit`` tokens are the same, from the start."""
-    if one[:limit] == other[:limit]:
-        return limit
-    return next(place for place in range(limit) if one[place] != other[place])
+def common_beginning(one: Sequence[int], other: Sequence[int], limit: int | None = None) -> int:
+    """How many of the first tokens, at most ``limit``, are the same."""
+    length = min(len(one), len(other)) if limit is None else limit
+    differ = np.flatnonzero(np.asarray(one[:length]) != np.asarray(other[:length]))
+    return int(differ[0]) if len(differ) else length
 
 
 def divide(lengths: Sequence[int], ranks: int) -> list[list[int]]:

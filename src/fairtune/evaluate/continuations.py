@@ -8,9 +8,11 @@ kept is one path from the root, and is freed when its last branch is done.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -20,7 +22,7 @@ from fairtune.data import micro_batches
 from fairtune.errors import DataError
 from fairtune.evaluate.tree import Asked, Node, Numbers, grow, row_of, split
 from fairtune.models.load import LanguageModel
-from fairtune.models.memory import TokenBudget, TooManyTokensError
+from fairtune.models.memory import TokenBudget
 from fairtune.models.packing import Keep, Kept, Past, lay
 from fairtune.models.predictions import predictions
 
@@ -142,13 +144,14 @@ class _Branches:
         large = [node for node in work.branches if node.size > room]
         if len(work.branches) == 1 and large:
             return [self._below(work, large[0], room)]
-        left = []
-        for branches in _side_by_side([node for node in work.branches if node.size <= room], room):
-            try:
-                self._run(work.above, branches, work.past)
-            except TooManyTokensError:
-                left.append(_Work(branches, work.past, work.above))
-        return left + [_Work([node], work.past, work.above) for node in large]
+        small = [node for node in work.branches if node.size <= room]
+        left = [_Work([node], work.past, work.above) for node in large]
+        rows = _side_by_side(small, room)
+        for branches in rows:
+            if not self._budget.fits(partial(self._run, work.above, branches, work.past)):
+                rest = [*branches, *itertools.chain.from_iterable(rows)]
+                return [_Work(rest, work.past, work.above), *left]
+        return left
 
     def _below(self, work: _Work, node: Node, room: int) -> _Work:
         """What comes after a node whose branches do not fit into one row."""
@@ -158,10 +161,8 @@ class _Branches:
         if work.repeated + len(node.tokens) < _WORTH_KEEPING:
             return _Work(node.children, work.past, path)
         kept = Kept()
-        try:
-            self._run(path, [], work.past, kept.take)
-        except TooManyTokensError:
-            return _Work([node], work.past, work.above)
+        if not self._budget.fits(partial(self._run, path, [], work.past, kept.take)):
+            return work
         return _Work(node.children, kept.past())
 
     def _run(
@@ -172,9 +173,8 @@ class _Branches:
         tokens = torch.from_numpy(row.tokens).unsqueeze(0).to(device)
         chosen = torch.zeros_like(tokens, dtype=torch.bool)
         chosen[0, torch.from_numpy(row.places).to(device)] = True
-        asked = (torch.from_numpy(part).to(device) for part in (row.targets, row.of))
-        with self._budget.trying():
-            found = predictions(self._model, {"input_ids": tokens, **packing.arguments()}, chosen, *asked)
+        given = {"input_ids": tokens, "use_cache": False, **packing.arguments()}
+        found = predictions(self._model, given, chosen, torch.from_numpy(row.targets), row.of)
         self._tally.add(row.requests, *found)
         for node in above:
             node.asked = []  # rows to come compute it again, and need not answer again
@@ -215,9 +215,7 @@ class _Padded:
     def _not_run(self, batches: Sequence[Sequence[_Text]]) -> list[_Text]:
         """Scores batch after batch; gives those that are left when one is too large."""
         for number, batch in enumerate(batches):
-            try:
-                self._run(batch)
-            except TooManyTokensError:
+            if not self._budget.fits(partial(self._run, batch)):
                 return [text for later in batches[number:] for text in later]
         return []
 
@@ -231,7 +229,7 @@ class _Padded:
         chosen = torch.zeros(tokens.numel(), dtype=torch.bool)
         chosen[torch.from_numpy(places)] = True
         targets = torch.tensor([one.target for _, one in asked])
-        parts = (part.to(self._model.device) for part in (chosen.view_as(tokens), targets, torch.from_numpy(of)))
-        with self._budget.trying():
-            found = predictions(self._model, {"input_ids": tokens.to(self._model.device)}, *parts)
+        device = self._model.device
+        given = {"input_ids": tokens.to(device), "use_cache": False}
+        found = predictions(self._model, given, chosen.view_as(tokens).to(device), targets, of)
         self._tally.add(np.array([one.request for _, one in asked]), *found)

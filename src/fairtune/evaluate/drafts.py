@@ -38,14 +38,18 @@ class Draft:
 
     def __init__(self, prompt: Sequence[int], most: int, how: Generation, seed: int | None) -> None:
         self.prompt = list(prompt)
-        self.new: list[int] = []
-        self.finished = False
         self._most = most
         self._stop_texts = how.stop
-        self._ended = False
-        self._random = None if seed is None else np.random.default_rng(seed)
+        self._seed = seed
+        self.restart()
         # A stop text has at most as many tokens as bytes, and may begin within a token.
         self._tail = 8 + 4 * max((len(text) for text in how.stop), default=0)
+
+    def restart(self) -> None:
+        """Nothing is written yet."""
+        self.new: list[int] = []
+        self.finished = self._ended = False
+        self._random = None if self._seed is None else np.random.default_rng(self._seed)
 
     def draw(self) -> float:
         """A number from 0 to 1."""
@@ -61,7 +65,8 @@ class Draft:
             return
         self.new.append(token)
         if self._stop_texts:
-            tail = tokenizer.decode(self.new[-self._tail :], skip_special_tokens=True)
+            # With special tokens: some tasks name an end token of other models, which this one may have, too.
+            tail = tokenizer.decode(self.new[-self._tail :], skip_special_tokens=False)
             self._ended = any(text in tail for text in self._stop_texts)
         self.finished = self._ended or len(self.new) == self._most
 
@@ -104,7 +109,8 @@ class Chooser:
         mass = p.cumsum(-1)
         draws = torch.tensor([draft.draw() for draft in drafts], dtype=torch.float64, device=logits.device)
         # The first token whose cumulated probability exceeds the draw; tokens of probability 0 are never that.
-        return torch.searchsorted(mass, (draws * mass[:, -1]).unsqueeze(1), right=True).squeeze(1)
+        found = torch.searchsorted(mass, (draws * mass[:, -1]).unsqueeze(1), right=True).squeeze(1)
+        return found.clamp(max=p.shape[1] - 1)
 
 
 def _read(drafts: Sequence[Draft], device: torch.device) -> torch.Tensor:

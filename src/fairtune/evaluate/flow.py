@@ -6,20 +6,22 @@ instruction) is computed once, and looked at by every step in one product.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 
+from fairtune.data import common_beginning
 from fairtune.evaluate.drafts import Chooser, Draft
 from fairtune.models.load import LanguageModel
-from fairtune.models.memory import TokenBudget, TooManyTokensError, is_out_of_memory
+from fairtune.models.memory import TokenBudget, tried
 from fairtune.models.packing import Kept, Past, lay
 from fairtune.models.slots import Slots
 
-# A beginning is kept apart if it has so many tokens and so many prompts have it.
+# A beginning is kept apart if it has so many tokens.
 _SHARED_TOKENS = 32
-_SHARED_BY = 4
 
 Done = Callable[[int], None]
 
@@ -38,38 +40,38 @@ def write_in_flow(model: LanguageModel, drafts: Sequence[Draft], chooser: Choose
         finished += count
         done(finished)
 
-    for shared, members in _groups([draft.prompt for draft in drafts]):
+    for shared, members in _groups([draft.prompt for draft in drafts], rows):
         _Flow(model, [drafts[member] for member in members], shared, chooser, rows).run(more)
 
 
-def _groups(prompts: Sequence[Sequence[int]]) -> Iterator[tuple[int, list[int]]]:
-    """Prompts that begin alike, and with how many tokens; those that share too little are one group and share none."""
+def _groups(prompts: Sequence[Sequence[int]], rows: int) -> Iterator[tuple[int, list[int]]]:
+    """Prompts that begin alike, and with how many tokens; all others are one group and share none.
+
+    A group ends with places that run empty, so it has as many prompts as there are places, or all there are.
+    """
     order = sorted(range(len(prompts)), key=lambda index: (prompts[index], index))
     alone: list[int] = []
-    run: list[int] = []
-    for index in order:
-        if run and _common(prompts[run[0]], prompts[index]) < _SHARED_TOKENS:
-            yield from _closed(prompts, run, alone)
-            run = []
-        run.append(index)
-    yield from _closed(prompts, run, alone)
+    for run in _runs(prompts, order):
+        if len(run) < min(rows, len(prompts)):
+            alone += run
+            continue
+        # In the order of their tokens, the first and the last differ earliest. One token of each stays its own.
+        shortest = min(len(prompts[index]) for index in run)
+        shared = common_beginning(prompts[run[0]], prompts[run[-1]], shortest - 1)
+        yield shared if shared >= _SHARED_TOKENS else 0, run
     if alone:
         yield 0, alone
 
 
-def _closed(prompts: Sequence[Sequence[int]], run: list[int], alone: list[int]) -> Iterator[tuple[int, list[int]]]:
-    if len(run) < _SHARED_BY:
-        alone += run
-    else:
-        # In the order of their tokens, the first and the last differ earliest. One token of each stays its own.
-        shortest = min(len(prompts[index]) for index in run)
-        yield min(_common(prompts[run[0]], prompts[run[-1]]), shortest - 1), run
-
-
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    length = min(len(one), len(other))
-    differ = np.flatnonzero(np.asarray(one[:length]) != np.asarray(other[:length]))
-    return int(differ[0]) if len(differ) else length
+def _runs(prompts: Sequence[Sequence[int]], order: Sequence[int]) -> Iterator[list[int]]:
+    run: list[int] = []
+    for index in order:
+        if run and common_beginning(prompts[run[0]], prompts[index]) < _SHARED_TOKENS:
+            yield run
+            run = []
+        run.append(index)
+    if run:
+        yield run
 
 
 class _Flow:
@@ -79,10 +81,10 @@ class _Flow:
         self._model, self._shared, self._chooser, self._rows = model, shared, chooser, rows
         self._budget = TokenBudget(model)
         # The last is taken first. Like lengths follow one another: a step looks as far back as its longest text.
-        self._waiting = sorted(drafts, key=lambda draft: len(draft.prompt))
+        self._waiting = sorted(drafts, key=lambda draft: (len(draft.prompt), draft.prompt))
         self._active: list[Draft] = []
         self._past = self._read(drafts[0].prompt[:shared], None) if shared else None
-        self._slots = Slots(self._past, model.device)
+        self._slots = Slots(self._past, min(rows, len(drafts)), model.device)
 
     def run(self, more: Callable[[int], None]) -> None:
         """Goes on until all are finished; tells how many more are, as they are."""
@@ -96,22 +98,32 @@ class _Flow:
             more(self._leave())
 
     def _admit(self, free: int) -> None:
-        """Computes as many waiting texts as have room in a row, and their next tokens."""
+        """Begins as many waiting drafts as have room in a row."""
         taken = self._next(free)
-        own = [self._own(draft) for draft in taken]
-        try:
-            past, cut = self._past, (len(own[0]) - 1) // self._budget.tokens * self._budget.tokens
-            if cut:  # longer than a row: alone, in pieces
-                past, own = self._read(own[0][:cut], past), [own[0][cut:]]
-            past, logits, spans = self._computed(own, past)
-        except TooManyTokensError:
+        if self._active:
+            done = tried(partial(self._begin, taken))
+            if not done:  # what is under way fills the memory: the rest waits until some of it has ended
+                self._limit(len(self._active))
+        else:
+            done = self._budget.fits(partial(self._begin, taken))
+        if not done:
             self._waiting += reversed(taken)
-            return
+
+    def _begin(self, taken: Sequence[Draft]) -> None:
+        """Computes what texts have read so far, and their next tokens. Equal texts are computed once."""
+        own = [tuple(self._own(draft)) for draft in taken]
+        texts = list(dict.fromkeys(own))
+        past, cut = self._past, (len(texts[0]) - 1) // self._budget.tokens * self._budget.tokens
+        if cut:  # longer than a row: alone, in pieces
+            past, texts = self._read(texts[0][:cut], past), [texts[0][cut:]]
+        past, logits, spans = self._computed(texts, past)
         if cut:
             spans = [(self._shared, past.length)]
-        self._slots.add(past, spans)
+        places = [0] if cut else [texts.index(text) for text in own]
+        chosen = self._chosen(logits[places], taken)
+        self._slots.add(past, [spans[place] for place in places])
         self._active += taken
-        self._choose(logits, taken)
+        self._add(chosen, taken)
 
     def _next(self, free: int) -> list[Draft]:
         taken = [self._waiting.pop()]
@@ -127,14 +139,9 @@ class _Flow:
 
     def _read(self, tokens: Sequence[int], past: Past | None) -> Past:
         """Keys and values of a text after the past, computed in pieces."""
-        start = 0
-        while past is None or start < len(tokens):
-            piece = tokens[start : start + self._budget.tokens]
-            try:
-                past = self._computed([piece], past)[0]
-            except TooManyTokensError:
-                continue
-            start += len(piece)
+        for start in range(0, len(tokens), self._budget.tokens):
+            past = self._computed([tokens[start : start + self._budget.tokens]], past)[0]
+        assert past is not None, "no tokens to read"  # noqa: S101
         return past
 
     def _computed(
@@ -149,37 +156,44 @@ class _Flow:
         row = torch.tensor([[token for text in texts for token in text]], device=device)
         chosen = torch.zeros_like(row, dtype=torch.bool)
         chosen[0, torch.from_numpy(stops - 1).to(device)] = True
-        with self._budget.trying(), self._model.computing(), self._model.gate.only(chosen):
+        with self._model.computing(), self._model.gate.only(chosen):
             logits = self._model.network(input_ids=row, use_cache=False, **packing.arguments()).logits
         spans = [(before + int(stop) - length, before + int(stop)) for stop, length in zip(stops, lengths, strict=True)]
         return kept.past(), logits, spans
 
     def _step(self) -> None:
         """The next token of every draft."""
-        newest = torch.tensor([[draft.new[-1] for draft in self._active]], device=self._model.device)
-        try:
-            with self._model.computing():
-                given = self._slots.arguments()
-                logits = self._model.network(input_ids=newest, use_cache=False, **given).logits[0]
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or len(self._active) == 1:
-                raise
+        if len(self._active) == 1:
+            self._advance()
+        elif not tried(self._advance):
             self._send_back(len(self._active) // 2)
-            return
+
+    def _advance(self) -> None:
+        newest = torch.tensor([[draft.new[-1] for draft in self._active]], device=self._model.device)
+        with self._model.computing():
+            logits = self._model.network(input_ids=newest, use_cache=False, **self._slots.arguments()).logits[0]
+        chosen = self._chosen(logits, self._active)
         self._slots.advanced()
-        self._choose(logits, self._active)
+        self._add(chosen, self._active)
 
     def _send_back(self, count: int) -> None:
-        """Memory ran out: some drafts wait, and come back later with what they have written."""
-        print(f"out of memory: at most {len(self._active) - count} answers are written at a time from here on")
-        self._rows = len(self._active) - count
+        """Some drafts wait, and come back later with what they have written."""
+        self._limit(len(self._active) - count)
         for _ in range(count):
             self._slots.remove(len(self._active) - 1)
             self._waiting.append(self._active.pop())
         self._slots.shrink()
 
-    def _choose(self, logits: torch.Tensor, drafts: Sequence[Draft]) -> None:
-        for draft, token in zip(drafts, self._chooser.choose(logits.float(), drafts).tolist(), strict=True):
+    def _limit(self, rows: int) -> None:
+        print(f"out of memory: at most {rows} answers are written at a time from here on", file=sys.stderr)
+        self._rows = rows
+
+    def _chosen(self, logits: torch.Tensor, drafts: Sequence[Draft]) -> list[int]:
+        tokens: list[int] = self._chooser.choose(logits.float(), drafts).tolist()
+        return tokens
+
+    def _add(self, tokens: Sequence[int], drafts: Sequence[Draft]) -> None:
+        for draft, token in zip(drafts, tokens, strict=True):
             draft.add(token, self._model.stops, self._model.tokenizer)
 
     def _leave(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,12 +14,11 @@ from fairtune.data import Encoded, MicroBatch, micro_batches
 from fairtune.evaluate.drafts import Answer, Chooser, Draft
 from fairtune.evaluate.flow import write_in_flow
 from fairtune.models.load import LanguageModel
+from fairtune.models.memory import TokenBudget
 from fairtune.study import Generation
 
 __all__ = ["Answer", "generate", "write"]
 
-# Prompt tokens, padding included, that go through the model together where rows are padded.
-_PROMPT_BUDGET = 4096
 _ROWS = 32
 _GREEDY = Generation()
 
@@ -80,26 +80,32 @@ def _write_padded(
         eos_token_id=model.stops,
         pad_token_id=model.stops[0],
     )
-    finished = 0
-    for batch in _batches(model, [len(draft.prompt) for draft in drafts], rows):
-        _continue(model, [drafts[row] for row in batch.rows], chooser, config)
-        finished += len(batch.rows)
-        done(finished)
+    budget, left = TokenBudget(model), list(drafts)
+    while left:
+        for batch in _batches(model, [len(draft.prompt) for draft in left], budget.tokens, rows):
+            chosen = [left[row] for row in batch.rows]
+            if not budget.fits(partial(_continue, model, chosen, chooser, config)):
+                rows = max(1, len(chosen) // 2)
+                for draft in chosen:
+                    draft.restart()
+                break
+            done(sum(draft.finished for draft in drafts))
+        left = [draft for draft in left if not draft.finished]
 
 
-def _batches(model: LanguageModel, lengths: list[int], rows: int) -> list[MicroBatch]:
+def _batches(model: LanguageModel, lengths: list[int], tokens: int, rows: int) -> list[MicroBatch]:
     """Batches of similar prompts; of equally long ones where virtual tokens stand before the text.
 
     Padding would come between the two, and move one away from the other.
     """
     if not model.virtual_tokens:
-        return micro_batches(lengths, _PROMPT_BUDGET, rows)
+        return micro_batches(lengths, tokens, rows)
     batches = []
     for length in sorted(set(lengths)):
         alike = [row for row, own in enumerate(lengths) if own == length]
         batches += [
             replace(batch, rows=tuple(alike[row] for row in batch.rows))
-            for batch in micro_batches([length] * len(alike), _PROMPT_BUDGET, rows)
+            for batch in micro_batches([length] * len(alike), tokens, rows)
         ]
     return batches
 

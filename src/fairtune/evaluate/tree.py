@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from fairtune.data import common_beginning
+
 Numbers = npt.NDArray[np.int64]
 
 
@@ -55,7 +57,7 @@ def grow(texts: Sequence[Sequence[int]], asked: Sequence[Sequence[Asked]]) -> li
     before = np.empty(0, dtype=np.int64)
     for key in sorted(known):
         tokens = np.frombuffer(key, dtype=">u4").astype(np.int64)
-        _add(path, tokens, _common(before, tokens))
+        _add(path, tokens, common_beginning(before, tokens))
         for index in known[key]:
             _ask(path, asked[index])
         before = tokens
@@ -95,13 +97,6 @@ def _count(top: Node) -> None:
         order += node.children
     for node in reversed(order):
         node.size = len(node.tokens) + sum(child.size for child in node.children)
-
-
-def _common(one: Numbers, other: Numbers) -> int:
-    """How many first tokens are the same."""
-    length = min(len(one), len(other))
-    differ = np.flatnonzero(one[:length] != other[:length])
-    return int(differ[0]) if len(differ) else length
 
 
 @dataclass(frozen=True)

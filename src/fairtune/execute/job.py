@@ -129,8 +129,7 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
     course = Course(spec.seed, _updates(spec, prepared), lessons)
     tuned = _attached(spec, prepared, course, meter)
     happened.parameters = _count(tuned.model.network)
-    reason = tuned.model.padded_because
-    print(f"texts have a row each, padded: {reason}" if reason else "texts lie end to end in one row")
+    print(tuned.model.laid_out)
     if spec.training is not None:
         _train(spec.training, spec, folder, tuned, prepared, course, meter, happened, world)
         meter.widen(world.group.largest)

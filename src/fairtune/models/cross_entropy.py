@@ -36,26 +36,6 @@ def linear_cross_entropy(hidden: torch.Tensor, layer: torch.nn.Linear, answers: 
     return losses
 
 
-@torch.no_grad()
-def linear_scores(
-    hidden: torch.Tensor, layer: torch.nn.Linear, answers: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same losses to the bit, and whether each right token is the likeliest, ``(tokens,)``; nothing to learn from.
-
-    Of equally likely tokens the first counts as the likeliest.
-    """
-    compute = type_of_products(hidden.device, layer.weight.dtype)
-    weight, bias = (None if part is None else part.to(compute) for part in (layer.weight, layer.bias))
-    losses = hidden.new_empty(len(hidden), dtype=torch.float32)
-    hits = hidden.new_empty(len(hidden), dtype=torch.bool)
-    with torch.autocast(hidden.device.type, enabled=False):
-        for start in range(0, len(hidden), _ROWS):
-            rows = slice(start, start + _ROWS)
-            log_p, losses[rows] = _scored(hidden[rows].to(compute), weight, bias, answers[rows])
-            hits[rows] = log_p.argmax(-1) == answers[rows]
-    return losses, hits
-
-
 class _FrozenLayer(torch.autograd.Function):
     @staticmethod
     def forward(

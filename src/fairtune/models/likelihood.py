@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
 from fairtune.data import Encoded
-from fairtune.models.cross_entropy import linear_cross_entropy, linear_scores
+from fairtune.models.cross_entropy import linear_cross_entropy
+from fairtune.models.predictions import plain_layer, predictions
 from fairtune.models.rows import Laid, packed, padded
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ def supervised_losses(model: LanguageModel, batch: Sequence[Encoded]) -> tuple[t
     Returns:
         losses ``(tokens,)`` in fp32, and for each the row of the batch it belongs to, ``(tokens,)``.
     """
-    layer = _plain_layer(model)
+    layer = plain_layer(model)
     if layer is None:
         logits, answers, texts = supervised_logits(model, batch)
         return cross_entropy(logits, answers, reduction="none"), texts
@@ -54,20 +56,10 @@ def supervised_hits(model: LanguageModel, batch: Sequence[Encoded]) -> tuple[tor
 
     Looking for the likeliest costs a pass over the logits, so only who wants to know asks here.
     """
-    layer = _plain_layer(model)
-    if layer is None:
-        logits, answers, texts = supervised_logits(model, batch)
-        return cross_entropy(logits, answers, reduction="none"), logits.argmax(-1) == answers, texts
     laid = _laid(model, batch)
-    with model.computing(), model.gate.taking(laid.predicts) as hidden:
-        model.network(**laid.arguments())
-        return *linear_scores(hidden[0], layer, laid.answers), laid.texts
-
-
-def _plain_layer(model: LanguageModel) -> torch.nn.Linear | None:
-    """The output layer, where it can be one with the cross-entropy."""
-    layer = model.gate.layer
-    return layer if model.batching.fused and type(layer) is torch.nn.Linear else None
+    each = np.arange(len(laid.answers))
+    log_p, hits = predictions(model, laid.arguments(), laid.predicts, laid.answers, each)
+    return -log_p, hits, laid.texts
 
 
 def _laid(model: LanguageModel, batch: Sequence[Encoded]) -> Laid:

@@ -51,6 +51,18 @@ class LanguageModel:
         return None if room is None else room - self.virtual_tokens
 
     @property
+    def laid_out(self) -> str:
+        """How texts lie when they are learned, scored and written, in words for a log."""
+        if self.padded_because is not None:
+            return f"texts have a row each, padded: {self.padded_because}"
+        if not self.batching.branches:
+            return (
+                "texts lie end to end in one row while they are learned; beginnings are not kept for benchmarks and "
+                "answers, which are padded: a text that is computed in two passes has other scores"
+            )
+        return "texts lie end to end in one row; what they begin with is computed once"
+
+    @property
     def batching_now(self) -> Batching:
         """Texts that shared activations would share what is dropped of them."""
         alone = self.drops and self.network.training

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import psutil
@@ -34,24 +34,33 @@ class TokenBudget:
         fitting = int(_SHARE * free_bytes(model.device) / _bytes_per_token(model))
         self.tokens = max(_LEAST, min(most, fitting))
 
-    @contextlib.contextmanager
-    def trying(self) -> Iterator[None]:
-        """Raises :class:`TooManyTokensError` where memory runs out, and half as many are tried from then on.
+    def fits(self, work: Callable[[], None]) -> bool:
+        """Does the work. Where memory runs out it says so, and half as many tokens are tried from then on.
 
-        Raises the error itself once there are too few to halve.
+        Raises whatever the work raises; that memory ran out, too, once there are too few tokens to halve.
         """
-        try:
-            yield
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or self.tokens <= _LEAST:
-                raise
-            self.tokens = max(_LEAST, self.tokens // 2)
-            print(f"out of memory: at most {self.tokens} tokens go through the model together from here on")
-            raise TooManyTokensError from error
+        if self.tokens <= _LEAST:
+            work()
+            return True
+        if tried(work):
+            return True
+        self.tokens = max(_LEAST, self.tokens // 2)
+        print(f"out of memory: at most {self.tokens} tokens go through the model together now", file=sys.stderr)
+        return False
 
 
-class TooManyTokensError(Exception):
-    """A pass did not fit; nothing of it counts."""
+def tried(work: Callable[[], None]) -> bool:
+    """Does the work; False where memory ran out.
+
+    By then nothing holds what the work had in hand any more: it went with the error.
+    """
+    try:
+        work()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    return True
 
 
 def free_bytes(device: torch.device) -> int:

@@ -18,12 +18,17 @@ class Slots:
 
     A row given to the network holds the newest token of each text. What all texts begin with is there once.
 
+    Args:
+        shared: what all texts begin with.
+        texts: most texts at a time.
+
     Attributes:
         lengths: tokens of each text's own that are stored, ``(texts,)``.
     """
 
-    def __init__(self, shared: Past | None, device: torch.device) -> None:
+    def __init__(self, shared: Past | None, texts: int, device: torch.device) -> None:
         self._shared = shared
+        self._room = texts
         self._device = device
         self._keys: dict[int, torch.Tensor] = {}
         self._values: dict[int, torch.Tensor] = {}
@@ -47,15 +52,18 @@ class Slots:
             past: keys and values among which theirs are.
             spans: where, counted from the first token of the past.
         """
-        texts = range(len(self.lengths), len(self.lengths) + len(spans))
-        self.lengths = torch.cat([self.lengths, torch.tensor([stop - start for start, stop in spans]).to(self._device)])
-        self._longest = int(self.lengths.max())
-        self._masks.clear()
+        first = len(self.lengths)
+        longest = max(self._longest, *(stop - start for start, stop in spans))
         for layer, (keys, values) in enumerate(zip(past.keys, past.values, strict=True)):
             for store, new in ((self._keys, keys), (self._values, values)):
-                self._make_room(store, layer, new)
-                for text, (start, stop) in zip(texts, spans, strict=True):
+                self._make_room(store, layer, new, first + len(spans), longest)
+                for text, (start, stop) in enumerate(spans, first):
                     store[layer][text, :, : stop - start] = new[:, start:stop]
+        # Last, so that nothing has changed where memory ran out before.
+        own = torch.tensor([stop - start for start, stop in spans]).to(self._device)
+        self.lengths = torch.cat([self.lengths, own])
+        self._longest = longest
+        self._masks.clear()
 
     def remove(self, text: int) -> None:
         """Takes out a text; the last one gets its number."""
@@ -71,6 +79,7 @@ class Slots:
 
     def shrink(self) -> None:
         """Gives back the memory of places that are not used."""
+        self._room = len(self.lengths)
         for store in (self._keys, self._values):
             for layer, cache in store.items():
                 store[layer] = cache[: len(self.lengths), :, : self._longest].clone()
@@ -112,13 +121,14 @@ class Slots:
         store[layer][torch.arange(texts, device=self._device), :, self.lengths] = new.transpose(0, 1)
         return store[layer][:texts, :, : self._longest + 1].flatten(0, 1)
 
-    def _make_room(self, store: dict[int, torch.Tensor], layer: int, like: torch.Tensor) -> None:
-        texts = len(self.lengths)
+    def _make_room(
+        self, store: dict[int, torch.Tensor], layer: int, like: torch.Tensor, texts: int, places: int
+    ) -> None:
         if layer not in store:
             store[layer] = like.new_zeros((0, like.shape[0], 0, like.shape[2]))
-        rows, _, places, _ = store[layer].shape
-        if texts > rows or self._longest > places:
-            store[layer] = _grown(store[layer], max(texts, rows), max(self._longest, places))
+        rows, _, filled, _ = store[layer].shape
+        if texts > rows or places > filled:
+            store[layer] = _grown(store[layer], max(texts, self._room), max(places, filled))
 
     def _mask(self, window: int | None, kind: torch.dtype) -> torch.Tensor:
         """``(texts, 1, 1, before + longest)``: 0 where a token may look, or -inf. Made once a step."""
