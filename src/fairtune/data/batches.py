@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -146,7 +146,10 @@ def shared_beginning(batch: Sequence[Encoded]) -> int:
     return common_beginning(first, last, shared)
 
 
-def common_beginning(one: Sequence[int], other: Sequence[int], limit: int | None = None) -> int:
+Tokens: TypeAlias = "Sequence[int] | npt.NDArray[np.int64]"
+
+
+def common_beginning(one: Tokens, other: Tokens, limit: int | None = None) -> int:
     """How many of the first tokens, at most ``limit``, are the same."""
     length = min(len(one), len(other)) if limit is None else limit
     differ = np.flatnonzero(np.asarray(one[:length]) != np.asarray(other[:length]))

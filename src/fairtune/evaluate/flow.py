@@ -16,12 +16,18 @@ import torch
 from fairtune.data import common_beginning
 from fairtune.evaluate.drafts import Chooser, Draft
 from fairtune.models.load import LanguageModel
-from fairtune.models.memory import TokenBudget, tried
+from fairtune.models.memory import TokenBudget, token_bytes, tried
 from fairtune.models.packing import Kept, Past, lay
+from fairtune.models.quantize import weight_bytes
 from fairtune.models.slots import Slots
 
 # A beginning is kept apart if it has so many tokens.
 _SHARED_TOKENS = 32
+# A step reads all weights once, and the keys and values of every draft. With more drafts than these weigh so many times
+# as much as the weights, a step takes longer by almost what it does more, and only memory grows (docs/log.md).
+_CACHE_TO_WEIGHTS = 2
+# Tokens that are counted as still to come, of each draft: most answers are short, and a limit may be far away.
+_TO_COME = 64
 
 Done = Callable[[int], None]
 
@@ -84,18 +90,25 @@ class _Flow:
         self._waiting = sorted(drafts, key=lambda draft: (len(draft.prompt), draft.prompt))
         self._active: list[Draft] = []
         self._past = self._read(drafts[0].prompt[:shared], None) if shared else None
+        self._cached_tokens = int(_CACHE_TO_WEIGHTS * weight_bytes(model.network.parameters()) / token_bytes(model))
         self._slots = Slots(self._past, min(rows, len(drafts)), model.device)
 
     def run(self, more: Callable[[int], None]) -> None:
         """Goes on until all are finished; tells how many more are, as they are."""
         while self._waiting or self._active:
-            free = self._rows - len(self._active)
+            free = self._places() - len(self._active)
             # A pass for one short prompt reads all weights for a few tokens, so some places are let run empty first.
-            if self._waiting and (not self._active or free >= max(1, self._rows // 8)):
-                self._admit(free)
+            if self._waiting and (not self._active or free >= max(1, self._places() // 8)):
+                self._admit(max(1, free))
             else:
                 self._step()
             more(self._leave())
+
+    def _places(self) -> int:
+        """Drafts that are worth having at a time, of the longest that are there or come next."""
+        drafts = [*self._active, *self._waiting[-1:]]
+        longest = max(len(self._own(draft)) for draft in drafts) + _TO_COME
+        return max(1, min(self._rows, self._cached_tokens // longest))
 
     def _admit(self, free: int) -> None:
         """Begins as many waiting drafts as have room in a row."""

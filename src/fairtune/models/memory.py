@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import psutil
 import torch
 
+from fairtune.models.precision import COMPUTE
+
 if TYPE_CHECKING:
     from fairtune.models.load import LanguageModel
 
@@ -70,10 +72,18 @@ def free_bytes(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
+def token_bytes(model: LanguageModel) -> int:
+    """What keys and values of a token take in all layers together."""
+    config = model.network.config.get_text_config()
+    heads = int(config.num_attention_heads)
+    width = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
+    key_heads = int(getattr(config, "num_key_value_heads", None) or heads)
+    return 2 * int(config.num_hidden_layers) * key_heads * width * COMPUTE[model.precision].itemsize
+
+
 def _bytes_per_token(model: LanguageModel) -> int:
     """What a token takes at the widest place of a layer, and its keys and values in all layers, from above."""
     config = model.network.config.get_text_config()
-    hidden = int(getattr(config, "hidden_size", 1024))
+    hidden = int(config.hidden_size)
     inner = int(getattr(config, "intermediate_size", None) or 4 * hidden)
-    layers = int(getattr(config, "num_hidden_layers", 32))
-    return 4 * (3 * inner + 8 * hidden) + 4 * 2 * layers * hidden
+    return 4 * (3 * inner + 8 * hidden) + token_bytes(model)
