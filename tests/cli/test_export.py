@@ -122,7 +122,7 @@ def test_a_bf16_run_is_merged_in_fp32_and_cast_once(tmp_path, llama):
 
 def test_people_are_told_in_sentences(finished):
     result = inside("export", run_of(finished, "lora")[:6], "--to", "merged", "--force", cwd=finished)
-    assert "greedy answers changed         0 of 5" in result.stdout
+    assert "answers changed                0 of 5" in result.stdout
     assert "largest difference of a logit" in result.stdout
     assert "scoring the run on its 5 test items" in result.stderr
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 
@@ -71,6 +72,8 @@ def test_text_is_scored_by_word_and_byte_over_a_stride(tmp_path):
         nats = values["cross_entropy"]["value"]
         assert values["byte_perplexity"]["value"] == pytest.approx(math.exp(nats))
         assert values["bits_per_byte"]["value"] == pytest.approx(nats / math.log(2))
+        stated = f"window:32|stride:{stride or 32}"  # the model's context, where the window is longer
+        assert {value["signature"] for value in values.values()} == {stated}
         bytes_a_word = (len(part.encode()) - 1) / len(part.split())
         assert values["word_perplexity"]["value"] == pytest.approx(math.exp(nats * bytes_a_word), rel=0.02 * nats)
         assert values["cross_entropy"]["n"] == 1 + math.ceil((len(part) - 33) / (stride or 32))
@@ -99,12 +102,50 @@ def test_a_metric_that_does_not_fit_the_task_is_refused_before_anything_runs(tmp
     assert not (tmp_path / "runs").exists()
 
 
-def test_choosing_labels_needs_one_label_a_row(tmp_path, llama):
+def test_sets_of_labels_are_chosen_by_a_threshold_that_the_record_states(tmp_path, llama):
     labelled(tmp_path, most=2)
-    path = study(tmp_path, llama, task=task(predict="score", metrics=["accuracy"]))
-    refused(path, tmp_path, "task.predict: score chooses one label", "'doubt, fear'", "write generate")
+    about = task(predict="score", metrics=["f1_micro", "exact_match", "perplexity"])
+    path = study(tmp_path, llama, task=about, methods=["base"])
+    result = inside("run", path, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    found = records(tmp_path)["base 0"]["metrics"]
+    assert re.fullmatch(r"threshold:-?[0-9.e-]+\|validation:3", found["f1_micro"]["signature"])
+    assert found["exact_match"]["signature"] == found["f1_micro"]["signature"]
+    assert found["perplexity"]["signature"] is None
+
+
+def test_rows_with_choices_of_their_own_are_scored_by_the_likeliest(tmp_path, llama):
+    rows = [{"question": f"question {n}", "choices": LABELS[: 2 + n % 2], "answer": n % 2} for n in range(24)]
+    tiny.write_jsonl(tmp_path / "labelled.jsonl", rows)
+    about = task(predict="score", metrics=["accuracy", "exact_match"])
+    path = study(tmp_path, llama, task=about, methods=["base"])
+    result = inside("run", path, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    found = records(tmp_path)["base 0"]["metrics"]
+    assert found["accuracy"]["value"] == found["exact_match"]["value"]
+    assert found["accuracy"]["signature"] is None
+    lines = next((tmp_path / "runs" / "small").glob("*/examples/accuracy.jsonl")).read_text().splitlines()
+    assert {json.loads(line)["output"] for line in lines} <= set(LABELS)
+    rows[0]["choices"] = ["doubt", "fear " * 60]
+    tiny.write_jsonl(tmp_path / "labelled.jsonl", rows)
+    (tmp_path / "task.yaml").write_text(json.dumps({**about, "test": "labelled.jsonl"}))
+    told = inside("eval", llama, "--task", tmp_path / "task.yaml", cwd=tmp_path)
+    assert told.returncode != 0
+    assert "its prompt and the answer 'fear fear" in told.stderr
+    # A run says it before it trains.
+    path = study(tmp_path, llama, task={**about, "test": "labelled.jsonl"}, methods=["bitfit"], allow_leakage=True)
+    assert inside("run", path, cwd=tmp_path).returncode == 1
+    failed = records(tmp_path)["bitfit 0"]
+    assert (failed["status"], failed["error"]["phase"], list(failed["phases"])) == ("failed", "load", ["load"])
+    assert "its prompt and the answer 'fear fear" in failed["error"]["message"]
+
+
+def test_choosing_needs_something_to_choose_from(tmp_path, llama):
     tiny.write_jsonl(tmp_path / "labelled.jsonl", tiny.rows(24))
-    refused(path, tmp_path, "task.predict: score chooses among labels", "the task has none", "accuracy")
+    path = study(tmp_path, llama, task=task(predict="score", metrics=["accuracy"]))
+    refused(path, tmp_path, "task.predict: score chooses among labels", "the task has neither", "accuracy")
+    path = study(tmp_path, llama, task=task(predict="score", labels=LABELS, metrics=["perplexity"]))
+    refused(path, tmp_path, "task.predict: score chooses among labels, and row", "write generate")
     path = study(tmp_path, llama, task=task(metrics=["bleu"], stride=4))
     tiny.write_jsonl(tmp_path / "labelled.jsonl", tiny.rows(24))
     refused(path, tmp_path, "task.stride: a stride is one of windows of plain text")

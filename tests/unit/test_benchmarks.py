@@ -123,6 +123,7 @@ def test_numbers_made_of_sums_are_those_of_lm_eval(name):
     )
     sums = np.array([metric.numbers(item) for item in items]).sum(axis=0)
     assert metric.aggregate(sums) == pytest.approx(AGGREGATION_REGISTRY[name](items))
+    assert math.isnan(metric.aggregate(np.zeros(2)))  # without a warning, which would be an error here
 
 
 def test_a_group_weighs_its_tasks_as_it_says(folder, llama):

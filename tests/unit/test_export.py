@@ -7,11 +7,13 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from fairtune.data import only_last_answer
 from fairtune.errors import ModelError
+from fairtune.evaluate.generation import write
 from fairtune.evaluate.parity import LogitFile, observe
 from fairtune.models.export.gguf import read_file, write_file
 from fairtune.models.export.gguf_families import family_of, overlooked, rope_factors
 from fairtune.models.export.gguf_tensors import tensors_of
 from fairtune.models.export.gguf_vocabulary import require_vocabulary
+from fairtune.study import Generation
 from tests import tiny
 
 TEXTS = [
@@ -280,6 +282,16 @@ def test_more_tokens_than_rows_are_refused(tmp_path):
 
 
 # --- the comparison ------------------------------------------------------------------------------------------------
+
+
+def test_answers_are_compared_as_the_task_has_them_written(llama, tmp_path):
+    """Drawn ones with the run's seeds: greedy ones would differ from what the run stored."""
+    model, items = tiny.language_model(llama), [only_last_answer(item) for item in tiny.encoded(4)]
+    how, seeds = Generation(temperature=1.0, repetition_penalty=1.5), [5, 6, 7, 8]
+    logits = LogitFile(tmp_path / "logits", items)
+    found = observe(model, items, 6, logits.keep, how, seeds).answers
+    assert found == write(model, [item.prompt for item in items], 6, how, seeds)
+    assert found != observe(model, items, 6, logits.keep).answers
 
 
 def test_a_model_beside_itself_has_no_difference_and_beside_another_the_true_one(llama, tmp_path):

@@ -179,6 +179,23 @@ def test_without_the_sandbox_time_and_memory_are_limited_still(tmp_path):
     assert left.seconds < 4
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it lives on")
+def test_without_the_sandbox_a_process_that_left_its_group_is_ended_too(nothing_left):
+    flee = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        time.sleep(50)\n"
+    assert run_code(flee + "    os._exit(0)\nos.wait()", _AMPLE, False).passed
+    assert "time" in run_code(flee + "    time.sleep(50)\ntime.sleep(50)", Limits(0.5), False).reason
+
+
+@pytest.mark.skipif(sys.prefix == sys.base_prefix, reason="this interpreter has no environment")
+def test_of_an_environment_only_interpreter_and_packages_are_shown():
+    """It may have been made in the folder of a project."""
+    script = f"import os, sys\nprint(os.listdir(sys.prefix), os.listdir({str(Path(sys.prefix) / 'lib')!r}))"
+    verdict = run_code(script, _AMPLE)
+    assert verdict.passed, verdict
+    shown = set(verdict.output.replace("'", "").replace("[", "").replace("]", "").replace(" ", ",").split(","))
+    assert shown <= {"", "bin", "lib", "lib64", "pyvenv.cfg", f"python3.{sys.version_info[1]}"}
+
+
 def test_a_place_that_cannot_be_made_is_no_failed_item(monkeypatch):
     monkeypatch.setattr(run, "_readable", lambda: ["/usr"])
     monkeypatch.setattr(sys, "prefix", "/nowhere")

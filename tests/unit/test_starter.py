@@ -19,6 +19,7 @@ ROWS = {
     "messages": [
         {"messages": [{"role": "user", "content": f"q{n}"}, {"role": "assistant", "content": "a"}]} for n in NUMBERS
     ],
+    "multiple_choice": [{"question": f"q{n}", "choices": ["a", "b"], "answer": "AB"[n % 2]} for n in NUMBERS],
     "labels": [{"text": f"t{n}", "labels": ['a "b"', "c: d", "no"][: n % 4]} for n in NUMBERS],
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 from rich.console import Console
@@ -13,8 +13,6 @@ from rich.table import Table
 from rich.text import Text
 
 from fairtune.errors import SpecError, suggest
-
-PRECISIONS = ("fp32", "bf16", "bf16_mixed", "fp16_mixed")
 
 
 def evaluate(
@@ -41,9 +39,11 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Score any model, folder, adapter or run on benchmarks and tasks, without training."""
-    if precision is not None and precision not in PRECISIONS:
-        raise SpecError(f"--precision {precision}: unknown; {suggest(precision, PRECISIONS)}")
     from fairtune.execute.scoring import Asked, score_models
+    from fairtune.study import Precision
+
+    if precision is not None and precision not in get_args(Precision):
+        raise SpecError(f"--precision {precision}: unknown; {suggest(precision, get_args(Precision))}")
 
     errors = Console(stderr=True)
     asked = Asked(

@@ -46,6 +46,7 @@ class Examples(Sequence[Example]):
             kept.append(example)
             size += sum(len(message.content) for message in example.messages)
             size += len(example.checks.before + example.checks.after) if example.checks else 0
+            size += sum(map(len, example.choices))
             if size > in_memory:
                 return cls(_OnDisk.of(kept, examples))
         return cls(kept)
@@ -137,11 +138,13 @@ class _OnDisk(ByPlace[Example]):
 def _line(example: Example) -> str:
     turns = [[message.role, message.content] for message in example.messages]
     checks = example.checks and (example.checks.before, example.checks.after)
-    kept = example.id, turns, example.task_system, example.where, example.group, example.origin, checks
+    others = example.task_system, example.where, example.group, example.origin
+    kept = example.id, turns, *others, checks, example.choices
     return json.dumps(kept, ensure_ascii=False)
 
 
 def _example(line: str) -> Example:
-    name, turns, *others, checks = json.loads(line)
+    name, turns, *others, checks, choices = json.loads(line)
     messages = tuple(Message(role, content) for role, content in turns)
-    return replace(Example(name, messages, *others), checks=Checks(*checks) if checks else None)
+    made = Example(name, messages, *others)
+    return replace(made, checks=Checks(*checks) if checks else None, choices=tuple(choices))

@@ -55,6 +55,8 @@ class Example:
     """Of an example that was made from another: how, and from which (``eda of 0f3c…``)."""
     checks: Checks | None = None
     """The tests of an answer that is a program. No part of the id, which names what is asked and answered."""
+    choices: tuple[str, ...] = ()
+    """What the answer is chosen from, where the row itself says it; no part of the id either."""
 
     @property
     def prompt(self) -> tuple[Message, ...]:

@@ -82,10 +82,14 @@ def starter_study(data: str, target: Path, columns: Mapping[str, str] | None = N
         shape=reading.shape,
         rows=f"{len(examples):,}",
         remarks="".join(f"  # NOTE: {_shown(remark)}\n" for remark in remarks),
-        more=_columns(reading) + _bad_rows(seen.faults) + _label_lines(reading) + _limit(len(examples)),
+        more=_columns(reading)
+        + _bad_rows(seen.faults)
+        + _label_lines(reading)
+        + _choosing(seen)
+        + _limit(len(examples)),
         columns=_shown(", ".join(map(str, seen.first.columns))),
         prompt=_prompt(reading),
-        metrics="[perplexity, exact_match]" if reading.labels else "[perplexity, bleu, exact_match]",
+        metrics=_metrics(seen),
         validation="100" if len(examples) > _SHARED else "0.1",
         test="200" if len(examples) > _SHARED else "0.2",
         characters=f"{sum(len(example.answer) for example in examples):,}",
@@ -161,6 +165,17 @@ def _label_lines(reading: Reading) -> str:
         return ""
     labels = ", ".join(json.dumps(label, ensure_ascii=False) for label in reading.labels)
     return f"  labels: [{labels}]      # in the order of answers\n"
+
+
+def _choosing(seen: _Seen) -> str:
+    """Of rows with choices of their own, the likeliest is the answer."""
+    return "  predict: score            # the likeliest of a row's own choices\n" if seen.examples[0].choices else ""
+
+
+def _metrics(seen: _Seen) -> str:
+    if seen.examples[0].choices:
+        return "[perplexity, accuracy]"
+    return "[perplexity, exact_match]" if seen.reading.labels else "[perplexity, bleu, exact_match]"
 
 
 def _prompt(reading: Reading) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fairtune.data.corpus import Examples
-from fairtune.data.examples import Example
+from fairtune.data.examples import Example, digest
 from fairtune.data.leaks import kept
 from fairtune.data.shapes import Reading, label_names, read_examples
+from fairtune.data.shapes.labels import parse
 from fairtune.data.sources import Faults, Layout, read_rows
 from fairtune.data.split import at_most, take
 from fairtune.errors import DataError
@@ -48,8 +50,23 @@ class Splits:
         """Whether documents are scored: there are no answers to generate and compare."""
         return any(example.is_text for example in self.test)
 
+    @property
+    def own_choices(self) -> bool:
+        """Whether every test row says what its answer is chosen from."""
+        return all(example.choices for example in self.test)
+
+    @functools.cached_property
+    def label_sets(self) -> bool:
+        """Whether some row of any part has several labels, or none; False where rows have no labels."""
+        rows = (example for part in self.parts.values() for example in part)
+        return (
+            bool(self.labels)
+            and not self.own_choices
+            and any(len(parse(example.answer, self.labels)[0]) != 1 for example in rows)
+        )
+
     def fingerprint(self) -> str:
-        """Hash over ids (content) and tests of every part in order; the same for the same content in any file."""
+        """Hash over ids (content), tests and choices of every part in order, whatever files these lie in."""
         return self._fingerprint
 
     @functools.cached_property
@@ -58,9 +75,10 @@ class Splits:
         for place, (name, example) in enumerate(
             (name, example) for name, part in self.parts.items() for example in part
         ):
-            # Tests decide the score: with others, a run is another.
+            # Tests and choices decide the score: with others, a run is another.
             tests = f" {example.checks.digest}" if example.checks else ""
-            found.update(f"{chr(10) if place else ''}{name} {example.id}{tests}".encode())
+            choices = f" {digest(json.dumps(example.choices))}" if example.choices else ""
+            found.update(f"{chr(10) if place else ''}{name} {example.id}{tests}{choices}".encode())
         return found.hexdigest()[:16]
 
 

@@ -1,4 +1,4 @@
-"""Two models on the same items: logits, losses and greedy answers side by side, one model in memory at a time."""
+"""Two models on the same items: logits, losses and answers side by side, one model in memory at a time."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ import torch
 
 from fairtune.data import Encoded
 from fairtune.errors import ModelError
-from fairtune.evaluate.generation import Answer, generate
+from fairtune.evaluate.generation import Answer, write
 from fairtune.models.likelihood import ItemLoss, See, item_losses
 from fairtune.models.load import LanguageModel
+from fairtune.study import Generation
 
 # Logits of the first model wait on disk for the second. A vocabulary is large: 200 items of 8 tokens and SmolLM2's
 # 49,152 logits are 0.3 GB.
 ROOM_BYTES = 2 << 30
+_GREEDY = Generation()
 
 
 class LogitFile:
@@ -79,7 +81,7 @@ class LogitFile:
 
 @dataclass(frozen=True)
 class Seen:
-    """What one model did: the loss of each item, and its greedy answer where there was room for one."""
+    """What one model did: the loss of each item, and its answer where there was room for one."""
 
     losses: list[ItemLoss]
     answers: list[Answer] | None
@@ -100,18 +102,23 @@ def observe(
     items: Sequence[Encoded],
     max_new_tokens: int,
     see: See,
+    how: Generation = _GREEDY,
+    seeds: Sequence[int] | None = None,
     done: Callable[[int], None] = lambda _: None,
 ) -> Seen:
     """Scores and answers every item.
 
     Args:
+        how: how answers are written, ``seeds``, one an item, their draws: those of the run, so that answers differ
+            where the model does.
         see: is shown every item's logits.
         done: told how many answers there are so far.
     """
     losses = item_losses(model, items, see=see)
     if not answerable(model, items, max_new_tokens):
         return Seen(losses, None)
-    return Seen(losses, generate(model, items, max_new_tokens, done))
+    prompts = [item.prompt for item in items]
+    return Seen(losses, write(model, prompts, max_new_tokens, how, seeds, done))
 
 
 def answerable(model: LanguageModel, items: Sequence[Encoded], max_new_tokens: int) -> bool:

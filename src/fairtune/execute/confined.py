@@ -27,7 +27,7 @@ def beyond_sandbox(loaded: LoadedStudy) -> list[Problem]:
     return [Problem("allow_unsafe_code", told)] if reason else []
 
 
-def signature_of(spec: RunSpec) -> str:
+def confinement_of(spec: RunSpec) -> str:
     """How programs of this run are held."""
     return confinement(is_confined(spec))
 

@@ -15,6 +15,7 @@ from fairtune.errors import BudgetError, ModelError
 from fairtune.evaluate import llama_cpp
 from fairtune.evaluate.metrics import metrics_of
 from fairtune.evaluate.parity import LogitFile, Seen, observe
+from fairtune.execute.checked import seeds
 from fairtune.execute.find import Asked, finished
 from fairtune.execute.items import encode_parts, own_splits, scored_items
 from fairtune.execute.origin import utc_now
@@ -23,6 +24,7 @@ from fairtune.methods import METHODS, Tuned
 from fairtune.models import fetch
 from fairtune.models.device import choose_device
 from fairtune.models.export import Finished
+from fairtune.models.likelihood import See
 from fairtune.models.load import LanguageModel
 from fairtune.models.opening import context_of
 from fairtune.models.sources import Say
@@ -37,7 +39,7 @@ from fairtune.records import (
     read_lines,
     write_atomically,
 )
-from fairtune.study import RunSpec
+from fairtune.study import Generation, RunSpec
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def _compared(
     gc.collect()
     say("loading the export again, and scoring it on the same items")
     model, helped = asked.format.load(run, target, device)
-    after = observe(model, items.encoded, spec.task.task.max_new_tokens, logits.compare)
+    after = _observed(model, spec, items, logits.compare)
     otherwise = _otherwise(encode_all(items.splits.test, model.tokenizer), items.whole)
     return Parity(
         run_id=spec.run_id,
@@ -159,7 +161,7 @@ def _compared(
         answers=_answers(items.encoded, before, after),
         items_tokenised_otherwise=otherwise,
         answers_as_recorded=_as_recorded(spec, folder, before),
-        llama_cpp=_in_llama_cpp(target, model, items.encoded, before, spec.task.task.max_new_tokens, say),
+        llama_cpp=_in_llama_cpp(target, model, spec, items.encoded, before, say),
         remarks=(*remarks, *helped),
     )
 
@@ -167,7 +169,13 @@ def _compared(
 def _scored(tuned: Tuned, spec: RunSpec, items: Items, logits: LogitFile) -> Seen:
     """The run as it was scored: its method decides whether an adapter is merged meanwhile."""
     with tuned.scoring():
-        return observe(tuned.model, items.encoded, spec.task.task.max_new_tokens, logits.keep)
+        return _observed(tuned.model, spec, items, logits.keep)
+
+
+def _observed(model: LanguageModel, spec: RunSpec, items: Items, see: See) -> Seen:
+    """Answers are written as the run wrote its own, of the same seeds."""
+    task, own = spec.task.task, seeds(spec, items.encoded, 0)
+    return observe(model, items.encoded, task.max_new_tokens, see, task.generation, own)
 
 
 def _otherwise(found: Sequence[Encoded], own: Sequence[Encoded]) -> int:
@@ -202,16 +210,21 @@ def _as_recorded(spec: RunSpec, folder: RunFolder, before: Seen) -> int | None:
 
 
 def _in_llama_cpp(
-    target: Path, model: LanguageModel, items: Sequence[Encoded], before: Seen, max_new_tokens: int, say: Say
+    target: Path, model: LanguageModel, spec: RunSpec, items: Sequence[Encoded], before: Seen, say: Say
 ) -> LlamaCpp | None:
     """The file in llama.cpp, where its binding is installed; None for a form that llama.cpp does not read."""
     file = next(target.glob("*.gguf"), None)
     if file is None:
         return None
-    if not llama_cpp.installed() or before.answers is None:
-        why = "llama-cpp-python is not installed" if before.answers is not None else "no answers to compare"
-        return LlamaCpp(version=None, reason=why)
+    task = spec.task.task
+    if before.answers is None:
+        return LlamaCpp(version=None, reason="no answers to compare")
+    if task.generation != Generation():
+        return LlamaCpp(version=None, reason="it is asked greedily, and the task's `generation` is another")
+    if not llama_cpp.installed():
+        return LlamaCpp(version=None, reason="llama-cpp-python is not installed")
     say("asking llama.cpp the same")
+    max_new_tokens = task.max_new_tokens
     longest = max(item.prompt_length for item in items) + max_new_tokens
     with llama_cpp.opened(file, longest) as engine:
         texts = llama_cpp.answers(engine, model.tokenizer, items, max_new_tokens, model.stops)

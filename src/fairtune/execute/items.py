@@ -92,6 +92,15 @@ def scored_sizes(
     return text_sizes(cut, splits.test, tokenizer)
 
 
+def windows_stated(spec: RunSpec, splits: Splits, context: int | None) -> str | None:
+    """In what windows plain text is scored, on which its likelihood depends; None where there are answers."""
+    if not splits.plain_text:
+        return None
+    asked = spec.task.task
+    window = asked.window if context is None else min(asked.window, context)
+    return f"window:{window}|stride:{min(asked.stride or window, window)}"
+
+
 def _scored_windows(spec: RunSpec, test: Sequence[Encoded], context: int | None, tokenizer: Any) -> Items:
     task = spec.task.task
     return cut_windows(test, task.window + 1, context, tokenizer, task.stride)

@@ -19,12 +19,12 @@ from fairtune.data import (
     require_context,
 )
 from fairtune.evaluate.generation import Answer, write
-from fairtune.evaluate.label_choice import choose_labels
 from fairtune.evaluate.metrics import Outcome, metrics_of
 from fairtune.evaluate.sampling import sample
 from fairtune.execute.augment import grow
 from fairtune.execute.benchmarks import BenchmarkRunner, score_benchmarks, write_benchmarks
 from fairtune.execute.checked import further_answers, seeds, tried
+from fairtune.execute.chosen import choose, chooses, require_room_to_choose
 from fairtune.execute.confined import runs_code
 from fairtune.execute.curve import curve_writer
 from fairtune.execute.items import (
@@ -35,12 +35,13 @@ from fairtune.execute.items import (
     scored_sizes,
     training_findings,
     training_texts,
+    windows_stated,
 )
 from fairtune.execute.leaks import find_leaks, leakage_of
 from fairtune.execute.phases import PhaseMeter, release_memory
 from fairtune.execute.progress import ProgressFile
 from fairtune.execute.restore import open_base
-from fairtune.execute.results import score
+from fairtune.execute.results import Scored, Stated, score
 from fairtune.execute.resume import Attempt
 from fairtune.execute.teacher import prepare_lessons
 from fairtune.methods import METHODS, Course, Tuned
@@ -123,7 +124,7 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
     with meter.phase("load"):
         splits = _splits(spec, happened)
         prepared = _prepare(spec, splits, meter, happened)
-        _require_context(spec, prepared)
+        _require_context(spec, splits, prepared)
         benchmarks = BenchmarkRunner(spec.benchmarks).require_suited(prepared.tokenizer, prepared.context)
     lessons = prepare_lessons(spec, folder, prepared.train, prepared.tokenizer, prepared.longest, meter)
     course = Course(spec.seed, _updates(spec, prepared), lessons)
@@ -143,15 +144,15 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
         if artifact:
             tuned.save(folder.path / artifact)
     with tuned.scoring():
-        outcomes = _outcomes(spec, tuned.model, splits, prepared, meter, happened)
+        own = _outcomes(spec, tuned.model, splits, prepared, meter, happened)
         if splits.plain_text:
             _sample(spec, folder, tuned.model, prepared, meter)
         scored = score_benchmarks(benchmarks, spec, folder, tuned.model, meter)
     numbers, happened.benchmarks = write_benchmarks(spec, scored, folder)
-    happened.metrics = {**score(spec, outcomes, folder), **numbers}
+    happened.metrics = {**score(spec, own.outcomes, folder, own.stated), **numbers}
 
 
-def score_untrained(spec: RunSpec, splits: Splits, model: LanguageModel, meter: PhaseMeter) -> list[Outcome]:
+def score_untrained(spec: RunSpec, splits: Splits, model: LanguageModel, meter: PhaseMeter) -> Scored:
     """Likelihoods and answers of a task's test items, for a model that no study has run.
 
     Raises:
@@ -164,6 +165,7 @@ def score_untrained(spec: RunSpec, splits: Splits, model: LanguageModel, meter: 
     parted = parts.longest, parts.train, parts.validation
     prepared = Prepared(None, model.tokenizer, context, *parted, scored, Cut(0, 0), sizes)
     require_context(scored, _room_for_answers(spec), model.context)
+    require_room_to_choose(spec, splits, model.tokenizer, model.context)
     return _outcomes(spec, model, splits, prepared, meter, Happened())
 
 
@@ -217,7 +219,7 @@ def _prepare(spec: RunSpec, splits: Splits, meter: PhaseMeter, happened: Happene
     return Prepared(folder, tokenizer, context, parts.longest, train, validation, scored, cut, sizes)
 
 
-def _require_context(spec: RunSpec, prepared: Prepared) -> None:
+def _require_context(spec: RunSpec, splits: Splits, prepared: Prepared) -> None:
     """Everything must fit, with the tokens that a method puts before the text."""
     virtual = METHODS[spec.method.name].virtual_tokens(spec.method.options)
     context = None if prepared.context is None else prepared.context - virtual
@@ -225,6 +227,7 @@ def _require_context(spec: RunSpec, prepared: Prepared) -> None:
         require_context(prepared.train, 0, context)
         require_context(prepared.validation, 0, context)
     require_context(prepared.test, _room_for_answers(spec), context)
+    require_room_to_choose(spec, splits, prepared.tokenizer, context)
 
 
 def _room_for_answers(spec: RunSpec) -> int:
@@ -290,8 +293,9 @@ def _token_counts(result: TrainingResult, cut: Cut, packed: bool) -> TokenCounts
 
 def _outcomes(
     spec: RunSpec, model: LanguageModel, splits: Splits, prepared: Prepared, meter: PhaseMeter, happened: Happened
-) -> list[Outcome]:
+) -> Scored:
     """Likelihood and answer of every test item, as far as the metrics need them."""
+    windows, choosing = windows_stated(spec, splits, prepared.context), None
     outcomes = [Outcome(item.id, item.prompt_hash, item.reference) for item in prepared.test]
     if _needs(spec, "likelihood"):
         with meter.phase("evaluate", len(outcomes)) as progress:
@@ -305,16 +309,17 @@ def _outcomes(
             replace(outcome, words=words, bytes=size)
             for outcome, (words, size) in zip(outcomes, prepared.sizes, strict=True)
         ]
-    if _needs(spec, "generation") and spec.task.task.predict == "score":
-        with meter.phase("evaluate", len(outcomes) * len(spec.task.labels)) as progress:
-            answers = choose_labels(model, splits.test, spec.task.labels, progress.advance)
+    if chooses(spec):
+        answers, choosing = choose(spec, model, splits, meter)
         outcomes = [_answered(outcome, answer) for outcome, answer in zip(outcomes, answers, strict=True)]
     elif _needs(spec, "generation"):
         with meter.phase("generate", len(outcomes)) as progress:
             answers = _first_answers(spec, model, prepared.test, progress)
         _note_speed(answers, meter.costs["generate"].seconds, happened)
         outcomes = [_answered(outcome, answer) for outcome, answer in zip(outcomes, answers, strict=True)]
-    return _tried(spec, model, prepared, splits, outcomes, meter) if runs_code(spec) else outcomes
+    if runs_code(spec):
+        outcomes = _tried(spec, model, prepared, splits, outcomes, meter)
+    return Scored(outcomes, Stated(windows, choosing))
 
 
 def _first_answers(spec: RunSpec, model: LanguageModel, test: list[Encoded], progress: ProgressFile) -> list[Answer]:

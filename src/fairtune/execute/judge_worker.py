@@ -28,7 +28,11 @@ _TOGETHER = 64
 
 
 def work(folder_path: str, command: tuple[str, ...]) -> None:
-    """Reads ``spec.json``, judges, writes a record a pair. Never raises: what goes wrong is the record of all left."""
+    """Reads ``spec.json``, judges, writes a record a pair.
+
+    What goes wrong in judging is the record of all pairs left, and nothing is raised. Before there is a spec nobody
+    here knows the pairs: an error then ends the process, and whoever started it leaves the records.
+    """
     process = RunFolder(Path(folder_path))
     settle_in(process)
     spec = JudgeSpec.model_validate_json(process.spec.read_text(encoding="utf-8"))

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fairtune.evaluate.metrics.protocol import ratio
 from fairtune.evaluate.verdicts import SCORES, Result, Verdict, Vote, fill
 from fairtune.records import MetricValue, Verdicts
-from fairtune.stats import Floats, estimate, paired_difference
+from fairtune.stats import estimate, paired_difference
 from fairtune.study import JudgeChoice, JudgedItem
 
 Said = Mapping[str, float | None]
@@ -100,16 +101,11 @@ def win_rate(lines: Sequence[Line]) -> tuple[MetricValue, float | None]:
         return _metric(
             None, None, None, 0, "none", "no item could be judged: all are longer than the judge reads"
         ), None
-    found = estimate(scores, _rate, proportion=not (scores[..., 0] == SCORES["tie"]).any())
+    found = estimate(scores, ratio, proportion=not (scores[..., 0] == SCORES["tie"]).any())
     count = scores.shape[1]
     value = _metric(found.value, found.low, found.high, count, found.method, found.reason)
     half = np.broadcast_to([SCORES["tie"], 1.0], scores.shape)
-    return value, paired_difference(scores, half, _rate).p if count > 1 else None
-
-
-def _rate(sums: Floats) -> Floats:
-    rate: Floats = sums[..., 0] / sums[..., 1]
-    return rate
+    return value, paired_difference(scores, half, ratio).p if count > 1 else None
 
 
 def _metric(

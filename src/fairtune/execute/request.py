@@ -138,7 +138,7 @@ def _unsuited(loaded: LoadedStudy, splits: Splits) -> list[Problem]:
     """What the file asks for and its data cannot give."""
     facts = facts_of(loaded.task, splits)
     possible = ", ".join(name for name, metric in METRICS.items() if metric.fits(facts) is None)
-    problems = [*_out_of_place(loaded, facts), *(_unscorable(splits) if facts.scored else [])]
+    problems = [*_out_of_place(loaded, facts), *(unscorable(splits) if facts.scored else [])]
     for name in loaded.metrics:
         reason = METRICS[name].fits(facts)
         if reason:
@@ -153,6 +153,7 @@ def facts_of(task: Task, splits: Splits) -> Facts:
     return Facts(
         plain_text=splits.plain_text,
         labels=splits.labels,
+        choices=splits.own_choices,
         scored=task.predict == "score",
         tests=all(example.checks for example in splits.test),
         samples=task.code.samples,
@@ -179,15 +180,19 @@ def _first_wrong(metric: Metric, splits: Splits) -> str | None:
     return f"test item {first.id} ({first.where}): {reason}: {shown(first.answer)}{more}"
 
 
-def _unscorable(splits: Splits) -> list[Problem]:
-    """Each label is scored as the whole answer, so every row must have one."""
+def unscorable(splits: Splits) -> list[Problem]:
+    """Why answers cannot be chosen by likelihood: there is nothing to choose from, or no rule to choose by."""
+    if splits.own_choices:
+        return []
     if not splits.labels:
-        return [Problem("task.predict", "score chooses among labels, and the task has none; write generate")]
+        told = "score chooses among labels, or among a row's own choices, and the task has neither; write generate"
+        return [Problem("task.predict", told)]
     for part in splits.parts.values():
         for example in part:
-            named, besides = parse(example.answer, splits.labels)
-            if len(named) != 1 or besides:
+            if parse(example.answer, splits.labels)[1]:
                 told = f"row {example.id} ({example.where}) is {shown(example.answer)}"
-                text = f"score chooses one label as the whole answer, and {told}; write generate"
-                return [Problem("task.predict", text)]
+                return [Problem("task.predict", f"score chooses among labels, and {told}; write generate")]
+    if splits.label_sets and not len(splits.validation):
+        told = "rows have several labels, or none, so the validation part decides how likely one must be; it is empty"
+        return [Problem("task.validation", told)]
     return []

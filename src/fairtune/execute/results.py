@@ -3,32 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from fairtune.evaluate.metrics import Metric, Outcome, metrics_of
-from fairtune.execute.confined import signature_of
+from fairtune.execute.confined import confinement_of
 from fairtune.records import LabelScores, MetricValue, RunFolder, write_lines
 from fairtune.stats import estimate
 from fairtune.study import RunSpec
 
 
-def score(spec: RunSpec, outcomes: Sequence[Outcome], folder: RunFolder) -> dict[str, MetricValue]:
+@dataclass(frozen=True)
+class Stated:
+    """What numbers depend on besides items and metric, told in their ``signature``.
+
+    ``windows``: of likelihoods of plain text. ``choosing``: of answers that are chosen by likelihood.
+    """
+
+    windows: str | None = None
+    choosing: str | None = None
+
+    def signature(self, metric: Metric) -> str | None:
+        """That of the metric's library, and what is stated of it here."""
+        about = {"likelihood": self.windows, "generation": self.choosing}.get(metric.needs)
+        return "|".join(part for part in (metric.signature(), about) if part) or None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a model did on the items of a task, and what is to be stated of it."""
+
+    outcomes: Sequence[Outcome]
+    stated: Stated
+
+
+def score(
+    spec: RunSpec, outcomes: Sequence[Outcome], folder: RunFolder, stated: Stated | None = None
+) -> dict[str, MetricValue]:
     """Every metric of the run; writes ``examples/<metric>.jsonl`` for each."""
     values: dict[str, MetricValue] = {}
     for name, metric in metrics_of(spec).items():
         if metric.needs == "benchmark":
             continue  # it has items of its own
         items = [metric.item(outcome) for outcome in outcomes]
-        value = metric_value(metric, np.array([items], dtype=np.float64))
-        values[name] = value.model_copy(update={"signature": signature_of(spec)}) if metric.runs_code else value
+        value = metric_value(metric, np.array([items], dtype=np.float64), stated)
+        values[name] = value.model_copy(update={"signature": confinement_of(spec)}) if metric.runs_code else value
         write_lines(folder.examples(name), _lines(metric, outcomes, items))
     return values
 
 
-def metric_value(metric: Metric, statistics: Any) -> MetricValue:
+def metric_value(metric: Metric, statistics: Any, stated: Stated | None = None) -> MetricValue:
     """Value and 95 % interval from ``(runs, items, k)`` statistics."""
     found = estimate(statistics, metric.aggregate, metric.proportion)
     return MetricValue(
@@ -40,7 +66,7 @@ def metric_value(metric: Metric, statistics: Any) -> MetricValue:
         higher_is_better=metric.higher_is_better,
         version=metric.version,
         interval=found.method,
-        signature=metric.signature(),
+        signature=(stated or Stated()).signature(metric),
         reason=found.reason,
         per_label=_per_label(metric, statistics),
     )

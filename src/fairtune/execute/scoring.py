@@ -19,7 +19,7 @@ from fairtune.evaluate.metrics import METRICS, Facts, metrics_of
 from fairtune.evaluate.sandbox import available
 from fairtune.execute.benchmarks import BenchmarkRunner, open_any, weights_key
 from fairtune.execute.find import find_run, finished
-from fairtune.execute.request import facts_of
+from fairtune.execute.request import facts_of, unscorable
 from fairtune.methods import METHODS
 from fairtune.methods.folder import require_adapter, wearing
 from fairtune.models import identify
@@ -157,6 +157,7 @@ def _own(task: Task, root: Path) -> Own:
         for index, name in enumerate(task.metrics)
         if (reason := _reason(name, facts))
     ]
+    problems += unscorable(splits) if facts.scored else []
     if problems:
         raise SpecError(problems, task.name)
     return Own(task, root, splits)
@@ -284,10 +285,10 @@ def _task_scores(subject: Subject, own: Own, tuned: Tuned) -> Iterator[tuple[str
     changes = {"task": choice, "metrics": metrics, "training": None, "benchmarks": (), "teacher": None}
     spec = subject.spec.model_copy(update=changes)
     with _meter(tuned) as meter:
-        outcomes = score_untrained(spec, own.splits, tuned.model, meter)
+        scored = score_untrained(spec, own.splits, tuned.model, meter)
     for name, metric in metrics_of(spec).items():
-        statistics = np.array([[metric.item(outcome) for outcome in outcomes]], dtype=np.float64)
-        yield f"{own.task.name}.{name}", metric_value(metric, statistics)
+        statistics = np.array([[metric.item(outcome) for outcome in scored.outcomes]], dtype=np.float64)
+        yield f"{own.task.name}.{name}", metric_value(metric, statistics, scored.stated)
 
 
 @contextlib.contextmanager

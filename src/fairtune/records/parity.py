@@ -28,7 +28,7 @@ class LossCompared(Part):
 
 
 class AnswersCompared(Part):
-    """Greedy answers to the test items."""
+    """Answers to the test items, written as the task says: greedily, or drawn with the same seeds on both sides."""
 
     changed: int | None = Field(description="items whose answer is another text")
     of: int

@@ -47,7 +47,9 @@ class MetricValue(Part):
     higher_is_better: bool | None = Field(description="None where neither way is better by itself")
     version: int = Field(description="of the metric's meaning")
     interval: str = Field(description="how the interval was made")
-    signature: str | None = Field(default=None, description="the library's own description of the metric")
+    signature: str | None = Field(
+        default=None, description="the library's own description of it, and what else it depends on"
+    )
     reason: str | None = Field(default=None, description="why a number is missing")
     per_label: dict[str, LabelScores] | None = Field(default=None, description="of metrics of labels, for one run")
 

@@ -24,7 +24,7 @@ def _lines(parity: Parity, folder: Path) -> Iterator[str]:
     logits, loss = parity.logits, parity.loss
     where = "" if logits.positions == logits.of else f" ({logits.positions:,} of {logits.of:,} positions)"
     yield f"  largest difference of a logit  {logits.largest:.3g}, mean {logits.mean:.2g}{where}"
-    yield f"  greedy answers changed         {_changed(parity.answers)}"
+    yield f"  answers changed                {_changed(parity.answers)}"
     yield (
         f"  nats per token of the answers  {loss.run:.4f} → {loss.export:.4f} ({loss.difference:+.4f}), "
         f"{loss.tokens:,} tokens"
@@ -48,6 +48,6 @@ def _llama_cpp(parity: Parity) -> str:
     if found is None or found.answers is None:
         return f"not run: {found.reason if found else 'not asked'}"
     return (
-        f"{_changed(found.answers)} greedy answers changed, "
+        f"{_changed(found.answers)} answers changed, "
         f"{found.prompts_tokenised_otherwise} prompts tokenised otherwise (llama_cpp {found.version})"
     )

@@ -74,9 +74,9 @@ class Task(Strict):
     header: bool | None = Field(
         default=None, description="whether the first line of a csv or tsv names its columns; recognised if absent"
     )
-    shape: Literal["messages", "orca", "alpaca", "pairs", "prompt_completion", "labels", "text"] | None = Field(
-        default=None, description="how rows are read; recognised from the first row if absent"
-    )
+    shape: (
+        Literal["messages", "orca", "alpaca", "multiple_choice", "pairs", "prompt_completion", "labels", "text"] | None
+    ) = Field(default=None, description="how rows are read; recognised from the first row if absent")
     columns: dict[str, str] = Field(
         default={}, description="which of the data's columns is which of the shape's: {prompt: my_question}"
     )
@@ -93,7 +93,7 @@ class Task(Strict):
     prompt: Prompt = Prompt()
     metrics: Annotated[tuple[str, ...], Field(min_length=1)] = ("perplexity", "exact_match")
     predict: Literal["generate", "score"] = Field(
-        default="generate", description="an answer is written, or is the label that is likeliest as a whole"
+        default="generate", description="an answer is written, or is the likeliest of the labels or of a row's choices"
     )
     max_new_tokens: Count = Field(default=64, description="longest generated answer, in tokens")
     generation: Generation = Field(default=Generation(), description="how answers are written; greedy if absent")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from fairtune.data.examples import Example, Message, digest, make_example
-from fairtune.data.shapes import alpaca, labels, messages, orca, pairs, prompt_completion, text
+from fairtune.data.shapes import alpaca, labels, messages, multiple_choice, orca, pairs, prompt_completion, text
 from fairtune.data.shapes.checks import read_checks
 from fairtune.data.shapes.columns import listed, shown
 from fairtune.data.shapes.protocol import Reading, Shape
@@ -18,7 +18,8 @@ from fairtune.study import Prompt
 
 # In the order in which a row is tried: those that ask for more columns first.
 SHAPES: dict[str, Shape] = {
-    module.SHAPE.name: module.SHAPE for module in (messages, orca, alpaca, pairs, prompt_completion, labels, text)
+    module.SHAPE.name: module.SHAPE
+    for module in (messages, orca, alpaca, multiple_choice, pairs, prompt_completion, labels, text)
 }
 
 
@@ -101,8 +102,8 @@ def _label_rows(rows: Iterable[Row], reading: Reading) -> Iterator[list[str]]:
 def _example(row: Row, shape: Shape, reading: Reading) -> Example:
     columns = _renamed(row.columns, reading.columns)
     made = _with_system(shape.convert(columns, reading), reading)
-    checks = read_checks(columns, reading.columns)
-    return replace(made, where=row.where, group=_group(row, reading.group), checks=checks)
+    checks, choices = read_checks(columns, reading.columns), shape.choices(columns)
+    return replace(made, where=row.where, group=_group(row, reading.group), checks=checks, choices=choices)
 
 
 def _with_system(turns: list[Message], reading: Reading) -> Example:

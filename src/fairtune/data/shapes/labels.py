@@ -57,7 +57,7 @@ def names(columns: Mapping[str, Any]) -> list[str]:
         ValueError: neither a name nor a list of names.
     """
     value = next((columns[key] for key in _LABELS if columns.get(key) is not None), None)
-    given = _listed_in(value)
+    given = listed_in(value)
     wrong = [item for item in given if not isinstance(item, (str, int)) and not _is_whole(item)]
     if value is None or wrong:
         raise ValueError(f"'label' must be a name, or 'labels' a list of names; found {shown(value)}")
@@ -67,7 +67,7 @@ def names(columns: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _listed_in(value: Any) -> list[Any]:
+def listed_in(value: Any) -> list[Any]:
     """A list, or a cell of a table that writes one: ``["a", "b"]``, or ``['a', 'b']`` as pandas does."""
     if isinstance(value, str) and value.strip().startswith("[") and value.strip().endswith("]"):
         with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError):

@@ -38,6 +38,8 @@ class Shape:
     asked: frozenset[str] = frozenset()
     """Columns that need not be there where the task has a template, which may be made of any."""
     needs_labels: bool = False
+    choices: Callable[[Mapping[str, Any]], tuple[str, ...]] = lambda columns: ()
+    """The answers that a row itself offers to choose from; raises ValueError where they are none."""
     guess: Callable[[Mapping[str, Any]], frozenset[str] | None] = lambda columns: None
     """Columns that tell the shape though their names are not known; None where there are none."""
 

@@ -51,12 +51,22 @@ class Accuracy(LabelMetric):
     higher_is_better = True
     statistics = ("correct", "items")
     proportion = True
-    description = "share of answers that name exactly the reference's labels, in any order"
-    formula = "items with the same set of labels / items"
+    description = "share of answers that name exactly the reference's labels, in any order, or are the right choice"
+    formula = "items with the same set of labels, or the right choice / items"
     source = "scikit-learn, accuracy_score"
+
+    def fits(self, task: Facts) -> str | None:
+        """Rows must have labels, or choices of their own."""
+        return None if task.choices else super().fits(task)
+
+    def objection(self, reference: str) -> str | None:
+        """Where rows have choices, the reference is one of them."""
+        return super().objection(reference) if self.labels else None
 
     def item(self, outcome: Outcome) -> tuple[float, ...]:
         """1 or 0, and 1."""
+        if not self.labels:
+            return float(answer_of(outcome).strip() == outcome.reference.strip()), 1.0
         chosen, parsable = self.named(answer_of(outcome))
         return float(parsable and chosen == self.named(outcome.reference)[0]), 1.0
 

@@ -53,13 +53,15 @@ class Outcome:
 class Facts:
     """What is known of a task when a study is read.
 
-    ``labels``: its label set, in the order of answers. ``scored``: answers are chosen by likelihood, not written.
+    ``labels``: its label set, in the order of answers. ``choices``: whether every test item has choices of its own.
+    ``scored``: answers are chosen by likelihood, not written.
     ``tests``: whether every test item has tests to be run with an answer. ``samples``: answers that are written to
     each. ``drawn``: whether these are drawn at random.
     """
 
     plain_text: bool = False
     labels: tuple[str, ...] = ()
+    choices: bool = False
     scored: bool = False
     tests: bool = False
     samples: int = 1

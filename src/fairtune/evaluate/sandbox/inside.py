@@ -35,7 +35,7 @@ _MAKING_SPACES = _NEWUSER | _SPACES | 0x02000000
 _READ_ONLY, _NOSUID, _NODEV, _REMOUNT, _BIND, _RECURSIVE, _PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
 _OPTIONS = {"nosuid": 2, "nodev": 4, "noexec": 8, "noatime": 1024, "nodiratime": 2048, "relatime": 1 << 21}
 _DETACH = 2
-_SET_DUMPABLE, _SET_SECCOMP, _NO_NEW_PRIVS = 4, 22, 38
+_SET_DUMPABLE, _SET_SECCOMP, _SET_CHILD_SUBREAPER, _NO_NEW_PRIVS = 4, 22, 36, 38
 
 # Where the new root is put together: a folder that every Linux has and no interpreter lies in.
 _ROOT = "/sys"
@@ -94,7 +94,7 @@ def main() -> None:
     """Reads what is asked from the first argument, and ends as the program does (128 + N for signal N)."""
     asked = json.loads(sys.argv[1])
     os.set_inheritable(asked["alive"], False)
-    helpers = _enter_namespaces() if asked["confined"] else 0
+    helpers = _enter_namespaces() if asked["confined"] else _adopt_orphans()
     child = os.fork()
     if child == 0:
         os.close(asked["alive"])
@@ -103,7 +103,33 @@ def main() -> None:
         signal.signal(end, lambda *_: os.kill(child, signal.SIGKILL))
     signal.alarm(math.ceil(asked["seconds"]) + _GRACE)  # for the case that whoever started this is gone
     os.close(0)
-    sys.exit(_code(os.waitpid(child, 0)[1]))
+    status = os.waitpid(child, 0)[1]
+    if not asked["confined"]:
+        _end_orphans()
+    sys.exit(_code(status))
+
+
+def _adopt_orphans() -> int:
+    """Without namespaces, a process whose parent has ended becomes a child of the launcher; on Linux alone."""
+    if sys.platform == "linux":
+        _call("prctl", _SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    return 0
+
+
+def _end_orphans() -> None:
+    """Kills what a program has left behind, in whatever group or session it is, until there is nothing."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # there is no child of ours to be told any more
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    children = f"/proc/self/task/{os.getpid()}/children"
+    while os.path.exists(children):  # not on macOS, nor where the kernel lists no children
+        with open(children, encoding="ascii") as file:
+            left = [int(pid) for pid in file.read().split()]
+        if not left:
+            return
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)  # not reaped before the next line, so its number is its own
+        for pid in left:
+            os.waitpid(pid, 0)
 
 
 def _or_fail(do: Any, asked: dict[str, Any], helpers: int) -> NoReturn:

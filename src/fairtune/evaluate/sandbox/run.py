@@ -11,6 +11,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -77,7 +78,8 @@ def run_code(program: str, limits: Limits | None = None, confined: bool = True) 
 
     Args:
         confined: in namespaces of its own (Linux, see :func:`~fairtune.evaluate.sandbox.available`). Without, only
-            time, memory of a process and file sizes are limited; the program may do all that the user may.
+            time, memory of a process and file sizes are limited; the program may do all that the user may. Where the
+            system is not Linux, a process of it that left its group (``setsid``) then lives on.
 
     Raises:
         FairtuneError: the process could not be set up; nothing was run.
@@ -93,8 +95,16 @@ def run_code(program: str, limits: Limits | None = None, confined: bool = True) 
 
 
 def _readable() -> list[str]:
-    """Where the interpreter and its packages lie."""
-    return sorted({sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix})
+    """Where the interpreter and its packages lie.
+
+    Of an environment only these, since it may have been made in a project's own folder, beside its data.
+    """
+    base = {sys.base_prefix, sys.base_exec_prefix}
+    if sys.prefix in base:
+        return sorted(base)
+    packages = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    own = {str(Path(sys.executable).parent), str(Path(sys.prefix) / "pyvenv.cfg")}
+    return sorted(base | packages | own)
 
 
 @dataclass
