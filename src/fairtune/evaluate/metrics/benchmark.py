@@ -10,32 +10,27 @@ from typing import Any
 
 import numpy as np
 
-from fairtune.evaluate.metrics.protocol import Floats, Metric, Outcome
+from fairtune.evaluate.metrics.protocol import Floats, Metric, Outcome, ratio
 from fairtune.study import BenchmarkScore
 
 OTHER = "other"
 """An aggregation that is no function of sums over items: it has a value, and nothing else."""
 
 
-def _ratio(sums: Floats) -> Floats:
-    value: Floats = sums[..., 0] / sums[..., 1]
-    return value
-
-
 def _perplexity(sums: Floats) -> Floats:
-    value: Floats = np.exp(-_ratio(sums))
+    value: Floats = np.exp(-ratio(sums))
     return value
 
 
 def _bits(sums: Floats) -> Floats:
-    value: Floats = -_ratio(sums) / np.log(2.0)
+    value: Floats = -ratio(sums) / np.log(2.0)
     return value
 
 
 # Of lm-eval's aggregations, those that are functions of a summed value and a summed weight.
 SUMS: Mapping[str, Callable[[Floats], Floats]] = {
-    "mean": _ratio,
-    "nanmean": _ratio,
+    "mean": ratio,
+    "nanmean": ratio,
     "perplexity": _perplexity,
     "weighted_perplexity": _perplexity,
     "bits_per_byte": _bits,
