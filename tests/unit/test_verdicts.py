@@ -25,7 +25,8 @@ def entry(spec, folder, outputs):
     ]
     run = RunFolder(folder / spec.run_id)
     run.examples("x").parent.mkdir(parents=True)
-    record = RunRecord(run_id=spec.run_id, study=spec.study, status="ok", spec=spec, metrics=score(spec, outcomes, run))
+    metrics = score(spec, outcomes, run, "generation")
+    record = RunRecord(run_id=spec.run_id, study=spec.study, status="ok", spec=spec, metrics=metrics)
     return Entry(spec, run, record)
 
 
