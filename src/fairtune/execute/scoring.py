@@ -21,7 +21,7 @@ from fairtune.execute.request import facts_of
 from fairtune.execute.subject import Asked, Say, Subject, subject_of
 from fairtune.records import BenchmarkNote, MetricValue
 from fairtune.study import BenchmarkRef, MetricChoice, RunSpec, Task, TaskChoice, load_task
-from fairtune.study.yaml_file import read_yaml
+from fairtune.study.yaml_file import keys_of
 from fairtune.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _found(asked: Asked) -> tuple[list[OpenBenchmark], list[Own]]:
     for text in asked.tasks:
         path = TASKS.get(text) or Path(text)
         try:
-            if path.suffix in _YAML and _OURS in read_yaml(path):
+            if path.suffix in _YAML and _OURS in keys_of(path):
                 own.append(_own(load_task(path), path.resolve().parent))
             else:
                 ref = BenchmarkRef(benchmark=text, limit=asked.limit, num_fewshot=asked.num_fewshot)
