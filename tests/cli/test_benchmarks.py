@@ -223,6 +223,26 @@ def test_a_task_is_scored_without_tokens_of_its_training_part_and_the_terminal_s
     assert "evaluate  3/7" in text.getvalue()
 
 
+COUNTS = """
+from pathlib import Path
+
+
+def processed(docs):
+    with Path(__file__).with_name("calls.txt").open("a") as file:
+        file.write("once\\n")
+    return docs
+"""
+
+
+def test_eval_opens_a_benchmark_once_and_its_items_are_processed_once(tmp_path, llama, tasks):
+    (tmp_path / "own.py").write_text(COUNTS)
+    counted = task_file(tmp_path, {**CHOICE, "task": "counted", "fewshot_split": None})
+    with (tmp_path / counted).open("a") as file:
+        file.write("process_docs: !function own.processed\n")
+    assert len(eval_json(llama, "--task", counted, "--limit", 2, cwd=tmp_path)["scores"]) == 2
+    assert (tmp_path / "calls.txt").read_text().split() == ["once"]
+
+
 def test_a_model_its_adapters_and_its_runs_are_scored_without_training(tmp_path, llama, tasks):
     asked = [{"benchmark": tasks["which"], "name": "which"}]
     methods = ["base", {"lora": {"rank": 2, "learning_rate": 0.03}}, {"prompt": {"num_virtual_tokens": 2}}]
