@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
 
+from fairtune.cli.scoring import Watched
+from fairtune.execute.progress import Progress
 from tests import tiny
 from tests.cli.command import inside, records, study
 
@@ -103,9 +108,53 @@ def test_what_the_same_weights_answered_is_not_asked_again(tmp_path, llama, task
         asked = [*others, {"benchmark": tasks["which"]}]
         path = study(tmp_path, llama, name=name, evaluate=asked, methods={"lora": {"rank": 2}})
         assert inside("run", path, cwd=tmp_path).returncode == 0
-        notes.append([record["benchmarks"][0]["cached"] for record in records(tmp_path, name).values()])
+        notes += [record["benchmarks"][0] for record in records(tmp_path, name).values()]
     # The same recipe and seed train the same adapter.
-    assert notes == [[False], [True]]
+    assert [note["cached"] for note in notes] == [False, True]
+    assert notes[0]["seconds"] == notes[1]["seconds"] > 0
+    assert "(seed 0) had answered which (" in inside("report", path, "--format", "md", cwd=tmp_path).stdout
+
+
+FAILS = """
+def results(doc, answers):
+    raise RuntimeError("this item cannot be scored")
+"""
+
+
+def test_what_is_scored_before_a_benchmark_fails_is_kept(tmp_path, llama, tasks):
+    (tmp_path / "own.py").write_text(FAILS)
+    broken = task_file(tmp_path, {**CHOICE, "task": "broken"})
+    with (tmp_path / broken).open("a") as file:
+        file.write("process_results: !function own.results\n")
+    asked = ["perplexity", "exact_match", {"benchmark": tasks["which"], "limit": 3}, {"benchmark": broken, "limit": 3}]
+    assert inside("run", study(tmp_path, llama, evaluate=asked, methods="base"), cwd=tmp_path).returncode == 1
+    (record,) = records(tmp_path).values()
+    assert record["error"]["message"] == "this item cannot be scored"
+    assert list(record["metrics"]) == ["perplexity", "exact_match", "which.acc", "which.acc_norm"]
+    assert [note["name"] for note in record["benchmarks"]] == ["which"]
+
+
+def test_items_that_are_trained_on_are_counted_and_marked(tmp_path, llama, tasks):
+    tiny.write_jsonl(
+        tmp_path / "which.jsonl", [*questions(8), {**questions(1)[0], "question": tiny.rows(24)[0]["prompt"]}]
+    )
+    asked = ["perplexity", {"benchmark": tasks["which"]}]
+    path = study(tmp_path, llama, evaluate=asked, methods="base", task=task_of_files(tmp_path))
+    run = inside("run", path, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    (record,) = records(tmp_path).values()
+    found = record["benchmarks"][0]["leakage"]
+    assert (found["in_train"], found["in_validation"], found["ids"]) == (1, 0, ["which/8"])
+    report = inside("report", path, "--format", "md", cwd=tmp_path).stdout
+    assert "which.acc ↑ †" in report
+    assert "perplexity ↓ |" in report
+    assert "of 9 items of which, 1 are asked in training too, 0 in validation [1 normalised]" in report
+
+
+def task_of_files(folder: Path) -> dict[str, Any]:
+    for name in ("validation", "test"):
+        tiny.write_jsonl(folder / f"{name}.jsonl", [{"prompt": f"{name} {each}", "completion": "uno"} for each in "ab"])
+    return {"name": "rows", "train": "rows.jsonl", "validation": "validation.jsonl", "test": "test.jsonl"}
 
 
 @pytest.mark.parametrize(
@@ -158,6 +207,42 @@ def eval_json(*arguments: object, cwd: Path) -> dict[str, Any]:
     return dict(json.loads(answer.stdout))
 
 
+def values_of(found: dict[str, Any], *metrics: str) -> list[float]:
+    return [line["value"] for line in found["scores"] if line["metric"] in metrics]
+
+
+def test_a_task_is_scored_without_tokens_of_its_training_part_and_the_terminal_says_how_far_it_is(tmp_path, llama):
+    task = yaml.safe_load(study(tmp_path, llama).read_text())["task"]
+    (tmp_path / "rows.yaml").write_text(yaml.safe_dump({**task, "metrics": ["perplexity"]}), encoding="utf-8")
+    cache = tmp_path / "cache"
+    assert inside("eval", llama, "--task", "rows.yaml", cwd=tmp_path, FAIRTUNE_CACHE=str(cache)).returncode == 0
+    assert len(list((cache / "tokens").glob("*.arrow"))) == 1
+    text = io.StringIO()
+    with Watched(Console(file=text, force_terminal=True, width=100)) as watched:
+        watched.tell(Progress(1, "evaluate", "cpu", 3, 7))
+    assert "evaluate  3/7" in text.getvalue()
+
+
+COUNTS = """
+from pathlib import Path
+
+
+def processed(docs):
+    with Path(__file__).with_name("calls.txt").open("a") as file:
+        file.write("once\\n")
+    return docs
+"""
+
+
+def test_eval_opens_a_benchmark_once_and_its_items_are_processed_once(tmp_path, llama, tasks):
+    (tmp_path / "own.py").write_text(COUNTS)
+    counted = task_file(tmp_path, {**CHOICE, "task": "counted", "fewshot_split": None})
+    with (tmp_path / counted).open("a") as file:
+        file.write("process_docs: !function own.processed\n")
+    assert len(eval_json(llama, "--task", counted, "--limit", 2, cwd=tmp_path)["scores"]) == 2
+    assert (tmp_path / "calls.txt").read_text().split() == ["once"]
+
+
 def test_a_model_its_adapters_and_its_runs_are_scored_without_training(tmp_path, llama, tasks):
     asked = [{"benchmark": tasks["which"], "name": "which"}]
     methods = ["base", {"lora": {"rank": 2, "learning_rate": 0.03}}, {"prompt": {"num_virtual_tokens": 2}}]
@@ -185,6 +270,20 @@ def test_a_model_its_adapters_and_its_runs_are_scored_without_training(tmp_path,
         runs["lora"]["metrics"]["perplexity"]["value"], rel=1e-6
     )
     assert [note["cached"] for note in run["benchmarks"]] == [True]  # the run asked the same of the same weights
+    adapter = tmp_path / "lora"
+    shutil.copytree(adapters[0], adapter)
+    alone = eval_json("./lora", "--task", tasks["which"], cwd=tmp_path)
+    assert [line["value"] for line in alone["scores"]] == values_of(found, acc, norm)[2:4]
+    described = json.loads((adapter / "adapter_config.json").read_text())
+    for base, told in (
+        (None, "names no base_model_name_or_path"),
+        ("./gone", "its base './gone' cannot be had: model folder"),
+    ):
+        (adapter / "adapter_config.json").write_text(json.dumps({**described, "base_model_name_or_path": base}))
+        wrong = inside("eval", "./lora", "--task", tasks["which"], cwd=tmp_path)
+        assert wrong.returncode == 2
+        assert told in wrong.stderr
+        assert "write its base for MODEL: fairtune eval MODEL --adapter lora --task ./which.yaml" in wrong.stderr
     table = inside("eval", llama, "--task", tasks["which"], "--limit", 4, cwd=tmp_path).stdout
     assert "which.acc_norm" in table
     assert "share of items" in table

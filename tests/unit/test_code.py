@@ -192,7 +192,7 @@ def test_a_score_says_how_programs_were_held(tmp_path, llama, monkeypatch, sandb
     spec = request.specs[0]
     folder = RunFolder(tmp_path / "run")
     (tmp_path / "run" / "examples").mkdir(parents=True)
-    value = score(spec, tried(request, "a")[0], folder)["pass_at_1"]
+    value = score(spec, tried(request, "a")[0], folder, "programs")["pass_at_1"]
     assert value.signature == confinement(sandbox)
     lines = [json.loads(line) for line in folder.examples("pass_at_1").read_text().splitlines()]
     assert value.value == sum(line["samples"][0]["passed"] for line in lines) / 6

@@ -28,8 +28,8 @@ def test_a_record_is_read_as_it_was_written(tmp_path, record):
 def test_the_fields_of_a_record_are_a_contract(record):
     assert list(json.loads(record.model_dump_json())) == [
         *("version", "run_id", "study", "status", "error", "spec", "metrics", "phases", "throughput", "tokens"),
-        *("parameters", "plan", "leakage", "augmentation", "bad_rows", "data_findings", "benchmarks", "selection"),
-        *("loss_scaling", "resumed", "provenance"),
+        *("parameters", "plan", "leakage", "augmentation", "bad_rows", "data_findings", "benchmarks"),
+        *("selection", "loss_scaling", "resumed", "provenance"),
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -13,11 +14,18 @@ from rich.table import Table
 from rich.text import Text
 
 from fairtune.errors import SpecError, suggest
+from fairtune.units import format_seconds
+
+_EVERY_SECONDS = 15.0
 
 
 def evaluate(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="As in a study: hub id, ./folder, file; or a run, by folder or id.")
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="As in a study: hub id, ./folder, file; an adapter's folder; or a run, by folder or id.",
+        ),
     ],
     task: Annotated[
         list[str],
@@ -39,11 +47,12 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Score any model, folder, adapter or run on benchmarks and tasks, without training."""
-    from fairtune.execute.scoring import Asked, score_models
     from fairtune.study import Precision
 
     if precision is not None and precision not in get_args(Precision):
         raise SpecError(f"--precision {precision}: unknown; {suggest(precision, get_args(Precision))}")
+    from fairtune.execute.scoring import score_models
+    from fairtune.execute.subject import Asked
 
     errors = Console(stderr=True)
     asked = Asked(
@@ -55,11 +64,46 @@ def evaluate(
         precision=precision,  # type: ignore[arg-type]  # looked at above
         device=device,
     )
-    found = score_models(asked, runs, lambda text: errors.print(Text(text), soft_wrap=True))
+    with Watched(errors) as watched:
+        found = score_models(asked, runs, watched.say, watched.tell)
     if as_json:
         typer.echo(json.dumps(_document(found), ensure_ascii=False, indent=1))
     else:
         _print(found)
+
+
+class Watched:
+    """What is going on, on standard error: a line that moves on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._status = console, console.status("") if console.is_terminal else None
+        self._began = self._told = time.monotonic()
+
+    def __enter__(self) -> Watched:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._status:
+            self._status.stop()
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self._console.print(Text(text), soft_wrap=True)
+
+    def tell(self, progress: Any) -> None:
+        """How far a phase is."""
+        from fairtune.execute.display import describe
+
+        now = time.monotonic()
+        if progress.step == 0:
+            self._began = now
+        line = "  ".join(part for part in describe(progress, now - self._began) if part)
+        if self._status:
+            self._status.start()
+            self._status.update(Text(line))
+        elif now - self._told >= _EVERY_SECONDS:
+            self._told = now
+            self.say(line)
 
 
 def _document(found: Any) -> dict[str, Any]:
@@ -95,5 +139,10 @@ def _remarks(found: Any) -> list[str]:
         for model, note in found.notes
         if note.cut_requests
     ]
+    kept = [
+        f"{model}: {note.name} came from the cache; answering it took {format_seconds(note.seconds)} when it was done."
+        for model, note in found.notes
+        if note.cached
+    ]
     reasons = {line.value.reason for line in found.lines if line.value.reason}
-    return [*cut, *(f"[?]: no interval, since {reason}." for reason in sorted(reasons))]
+    return [*cut, *kept, *(f"[?]: no interval, since {reason}." for reason in sorted(reasons))]

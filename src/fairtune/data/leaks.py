@@ -168,6 +168,14 @@ def check_leaks(
     )
 
 
+def stand_in(parts: Sequence[LeakPart], name: str, rows: Sequence[Example]) -> list[LeakOverlap]:
+    """What a held-out set, by its name, shares with each part, kind after kind; pairs of rows that share nothing are
+    left out."""
+    held_out = LeakPart.of(name, rows)
+    found = [overlap for part in parts for overlap, _ in _between(part, held_out)]
+    return [overlap for overlap in found if overlap.pairs != 0]
+
+
 Found = tuple[LeakOverlap, list[LeakPair]]
 
 

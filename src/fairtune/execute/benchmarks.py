@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fairtune.cache import cache_folder, cache_lock, hash_file
-from fairtune.errors import DataError, Problem, SpecError
+from fairtune.errors import Problem, SpecError
 from fairtune.evaluate.metrics import BenchmarkMetric, metric_of
-from fairtune.records import BenchmarkNote, MetricValue, RunFolder, write_atomically, write_lines
-from fairtune.stats import estimate
-from fairtune.study import BenchmarkChoice, BenchmarkRef, LoadedStudy, RunSpec
+from fairtune.execute.leaks import LearnedFrom
+from fairtune.records import BenchmarkLeakage, BenchmarkNote, MetricValue, RunFolder, write_atomically, write_lines
+from fairtune.stats import NO_INTERVAL, estimate
+from fairtune.study import BenchmarkChoice, BenchmarkRef, LoadedStudy, MethodChoice, ModelChoice, RunSpec
 
 if TYPE_CHECKING:
+    from fairtune.data import Splits
     from fairtune.evaluate.harness.run import BenchmarkNumber, BenchmarkResult
     from fairtune.evaluate.harness.tasks import OpenBenchmark
     from fairtune.execute.phases import PhaseMeter
     from fairtune.models.load import LanguageModel
 
 # Raised when the same weights and requests give another result, or it is written otherwise.
-_VERSION = 1
+_VERSION = 2
+_LM_EVAL = "lm_eval"
 
 
 def find_benchmarks(loaded: LoadedStudy, where: str) -> tuple[BenchmarkChoice, ...]:
@@ -64,12 +70,6 @@ def _twice(found: dict[str, BenchmarkChoice]) -> Iterator[Problem]:
             known[score.name] = path
 
 
-def _reopened(choice: BenchmarkChoice) -> OpenBenchmark:
-    from fairtune.evaluate.harness.tasks import reopen
-
-    return reopen(choice)
-
-
 Advance = Callable[[int], None]
 
 
@@ -77,75 +77,94 @@ class BenchmarkRunner:
     """Runs benchmarks on one model after the other, and asks the cache first.
 
     Args:
-        choices: what to run, opened now.
-
-    Raises:
-        DataError: something changed since the run was planned.
+        opened: what to run, with its data.
     """
 
-    def __init__(self, choices: Sequence[BenchmarkChoice]) -> None:
-        self.opened = [_reopened(choice) for choice in choices]
+    def __init__(self, opened: Sequence[OpenBenchmark]) -> None:
+        self.opened = tuple(opened)
+        self._leaks: dict[str, BenchmarkLeakage] = {}
 
-    def require_suited(self, tokenizer: Any, reads: int | None) -> BenchmarkRunner:
-        """Itself, if a model with this tokenizer and context can be asked; told before the model is trained.
+    @classmethod
+    def of(cls, choices: Sequence[BenchmarkChoice]) -> BenchmarkRunner:
+        """Of what a run was planned with, opened now.
+
+        Raises:
+            DataError: something changed since then.
+        """
+        if not choices:
+            return cls(())
+        from fairtune.evaluate.harness.tasks import reopen
+
+        return cls([reopen(choice) for choice in choices])
+
+    def require_suited(self, tokenizer: Any, reads: int | None) -> None:
+        """Whether a model with this tokenizer and context can be asked; told before the model is trained.
 
         Raises:
             SpecError: it has no chat template where one is asked for, or no room for an answer.
         """
+        if not self.opened:
+            return
         from fairtune.evaluate.harness.tasks import require_suited
 
         for opened in self.opened:
             require_suited(opened, tokenizer, reads)
-        return self
 
-    @property
-    def requests(self) -> int:
-        """That a model is asked, all benchmarks together."""
-        return sum(opened.requests for opened in self.opened)
+    def seek_in(self, splits: Splits, fingerprint: str) -> None:
+        """Looks for the scored items in the data that a run learns from; what is found stands in the notes.
 
-    def run(self, model: LanguageModel, weights: str, advance: Advance = lambda _: None) -> list[Scored]:
-        """Every benchmark on the model.
+        Args:
+            fingerprint: of the splits.
+        """
+        if not self.opened:
+            return
+        from fairtune.evaluate.harness.asked import items_of
+
+        learned = LearnedFrom(splits, fingerprint)
+        for opened in self.opened:
+            choice = opened.choice
+            found = learned.leaks_of(choice.name, choice.fingerprint, functools.partial(items_of, opened))
+            self._leaks[choice.fingerprint] = found
+
+    def run(self, model: LanguageModel, weights: str, meter: PhaseMeter) -> Iterator[Scored]:
+        """Every benchmark on the model, each handed out before the next begins, and a part of phase ``evaluate``.
 
         Args:
             weights: stands for the content of the weights, adapters included.
-            advance: told how many requests are behind it.
         """
-        found, behind = [], 0
         for opened in self.opened:
-            found.append(_run(opened, model, weights, _shifted(advance, behind)))
-            behind += opened.requests
-            advance(behind)
-        return found
+            with meter.phase("evaluate", opened.requests) as progress:
+                result, cached = _run(opened, model, weights, progress.advance)
+            yield Scored(opened.choice, result, cached, self._leaks.get(opened.choice.fingerprint))
 
 
 def score_benchmarks(
     runner: BenchmarkRunner, spec: RunSpec, folder: RunFolder, model: LanguageModel, meter: PhaseMeter
-) -> list[Scored]:
-    """Every benchmark of a run, as a part of its phase ``evaluate``; the log says what was cut."""
+) -> Iterator[Scored]:
+    """Every benchmark of a run, each handed out before the next begins; the log says what was cut."""
     from fairtune.execute.restore import saved_by
 
     if not spec.benchmarks:
-        return []
-    with meter.phase("evaluate", runner.requests) as progress:
-        found = runner.run(model, weights_key(spec, saved_by(spec, folder)), progress.advance)
-    for note in (scored.note() for scored in found):
+        return
+    weights = weights_key(spec.model, spec.method, spec.seed, saved_by(spec, folder))
+    for scored in runner.run(model, weights, meter):
+        note = scored.note()
         print(
             f"benchmark {note.name}: {note.items} items, {note.requests} requests"
             f"{', from the cache' if note.cached else ''}; {note.cut_requests} were longer than the model reads and "
             f"lost {note.cut_tokens} tokens of their beginning"
         )
-    return found
+        yield scored
 
 
-def _shifted(advance: Advance, behind: int) -> Advance:
-    return lambda done: advance(behind + done)
-
-
+@dataclass(frozen=True)
 class Scored:
-    """A benchmark's result, and whether it came from the cache."""
+    """A benchmark's result, and whether it came from the cache. ``leaks``: None where no training data are known."""
 
-    def __init__(self, choice: BenchmarkChoice, result: BenchmarkResult, cached: bool) -> None:
-        self.choice, self.result, self.cached = choice, result, cached
+    choice: BenchmarkChoice
+    result: BenchmarkResult
+    cached: bool
+    leaks: BenchmarkLeakage | None = None
 
     def values(self) -> dict[str, MetricValue]:
         """Its numbers with their intervals."""
@@ -161,26 +180,25 @@ class Scored:
             cut_requests=self.result.cut_requests,
             cut_tokens=self.result.cut_tokens,
             cached=self.cached,
+            seconds=self.result.seconds,
+            leakage=self.leaks,
         )
 
 
-def _run(opened: OpenBenchmark, model: LanguageModel, weights: str, advance: Advance) -> Scored:
+def _run(opened: OpenBenchmark, model: LanguageModel, weights: str, advance: Advance) -> tuple[BenchmarkResult, bool]:
+    """The result, and whether it was kept."""
     from fairtune.evaluate.harness.model import HarnessModel
     from fairtune.evaluate.harness.run import BenchmarkResult, run_benchmark
 
-    asked = HarnessModel(model, done=_counting(advance, opened.requests))
+    asked = HarnessModel(model, done=lambda done: advance(min(done, opened.requests)))
     path = cache_folder() / "benchmarks" / f"{result_key(opened.choice, asked, weights)}.json"
     with cache_lock(path):
         kept = _kept(path)
         if kept is not None:
-            return Scored(opened.choice, BenchmarkResult.from_json(kept), True)
+            return BenchmarkResult.from_json(kept), True
         result = run_benchmark(asked, opened)
         write_atomically(path, result.to_json())
-    return Scored(opened.choice, result, False)
-
-
-def _counting(advance: Advance, most: int) -> Advance:
-    return lambda done: advance(min(done, most))
+    return result, False
 
 
 def _kept(path: Path) -> str | None:
@@ -194,7 +212,6 @@ def _kept(path: Path) -> str | None:
 
 def result_key(choice: BenchmarkChoice, asked: Any, weights: str) -> str:
     """The name of a result in the cache: another one whenever anything changes that could change it."""
-    import lm_eval
     import torch
 
     from fairtune.data.tokens.key import tokenizer_key
@@ -202,7 +219,7 @@ def result_key(choice: BenchmarkChoice, asked: Any, weights: str) -> str:
     model = asked.model
     settings = choice.asked.model_dump(mode="json", exclude={"benchmark", "name"})
     described = {
-        "versions": [_VERSION, lm_eval.__version__, torch.__version__],
+        "versions": [_VERSION, version(_LM_EVAL), torch.__version__],
         "weights": weights,
         "tokenizer": tokenizer_key(model.tokenizer),
         "reads": [asked.max_length, model.virtual_tokens],
@@ -212,16 +229,16 @@ def result_key(choice: BenchmarkChoice, asked: Any, weights: str) -> str:
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
-def weights_key(spec: RunSpec, saved: Path | None) -> str:
-    """Stands for the weights of a run: its model's content, and that of what it trained.
+def weights_key(model: ModelChoice, method: MethodChoice, seed: int, saved: Path | None) -> str:
+    """Stands for weights: a model's content, and that of what was trained on it.
 
     Args:
-        saved: the folder that the run left; None where it trained nothing.
+        seed: of the run; it draws the weights of a model from scratch.
+        saved: the folder that a run left, or an adapter's; None where nothing was trained.
     """
-    model = spec.model
-    seed = spec.seed if model.scratch else None
-    parts = [model.fingerprint, model.first_layers, seed, spec.method.name, spec.method.chosen]
-    return hashlib.sha256(json.dumps([*parts, _content(saved)], sort_keys=True).encode()).hexdigest()
+    drawn = seed if model.scratch else None
+    parts = [model.fingerprint, model.first_layers, drawn, method.name, method.chosen, _content(saved)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _content(folder: Path | None) -> list[str]:
@@ -233,23 +250,20 @@ def _content(folder: Path | None) -> list[str]:
 
 
 def benchmark_value(metric: BenchmarkMetric, number: BenchmarkNumber, choice: BenchmarkChoice) -> MetricValue:
-    """lm-eval's value, with the interval that its items give.
-
-    Raises:
-        DataError: the items do not give lm-eval's value: its aggregation is not what it was taken for.
-    """
+    """lm-eval's value, with the interval that its items give; without one where they do not give its value."""
     statistics = np.array([[item.scores for item in number.items]], dtype=np.float64)
     low = high = None
-    method, reason = "none", None
+    method, reason = NO_INTERVAL, None
     if number.value is None:
         reason = f"lm-eval gives no {metric.score.metric} for these items"
     elif not metric.statistics:
         reason = f"{metric.score.metric} is no function of sums over items"
     else:
         found = estimate(statistics, metric.aggregate, metric.proportion)
-        low, high, method, reason = found.low, found.high, found.method, found.reason
-        if found.value is None or not np.isclose(found.value, number.value, rtol=1e-6, atol=1e-9):
-            raise DataError(f"benchmark {metric.name}: lm-eval has {number.value}, its items give {found.value}")
+        if found.value is not None and np.isclose(found.value, number.value, rtol=1e-6, atol=1e-9):
+            low, high, method, reason = found.low, found.high, found.method, found.reason
+        else:  # its aggregation is not what it was taken for
+            reason = f"lm-eval has {number.value:.6g} for {metric.name}, and its items give {found.value}"
     return MetricValue(
         value=number.value,
         low=low,
@@ -266,28 +280,21 @@ def benchmark_value(metric: BenchmarkMetric, number: BenchmarkNumber, choice: Be
 
 def signature_of(choice: BenchmarkChoice) -> str:
     """``lm-eval 0.4.13 · hellaswag 1.0 · 0-shot``: what somebody needs to get the same number."""
-    import lm_eval
-
     tasks = {f"{task.name} {task.version}" for task in choice.tasks}
     named = sorted(tasks)[0] if len(tasks) == 1 else f"{choice.name}: {len(tasks)} tasks"
     asked = choice.asked
     shots = "the task's own shots" if asked.num_fewshot is None else f"{asked.num_fewshot}-shot"
     sample = "" if asked.limit is None else f"{asked.limit} items by {asked.sample}"
     template = "chat template" if asked.chat_template else ""
-    parts = [f"lm-eval {lm_eval.__version__}", named, shots, f"seed {asked.fewshot_seed}", sample, template]
+    parts = [f"lm-eval {version(_LM_EVAL)}", named, shots, f"seed {asked.fewshot_seed}", sample, template]
     return " · ".join(part for part in parts if part)
 
 
-def write_benchmarks(
-    spec: RunSpec, scored: Sequence[Scored], folder: RunFolder
-) -> tuple[dict[str, MetricValue], tuple[BenchmarkNote, ...]]:
-    """Numbers and notes for the record; writes ``examples/<number>.jsonl`` for each."""
-    values: dict[str, MetricValue] = {}
-    for each in scored:
-        values.update(each.values())
-        for number in each.result.numbers:
-            write_lines(folder.examples(number.name), _lines(metric_of(spec, number.name).statistics, number))
-    return values, tuple(each.note() for each in scored)
+def write_benchmark(spec: RunSpec, scored: Scored, folder: RunFolder) -> dict[str, MetricValue]:
+    """A benchmark's numbers for the record; writes ``examples/<number>.jsonl`` for each."""
+    for number in scored.result.numbers:
+        write_lines(folder.examples(number.name), _lines(metric_of(spec, number.name).statistics, number))
+    return scored.values()
 
 
 def _lines(statistics: Sequence[str], number: BenchmarkNumber) -> Iterator[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,10 @@ from fairtune.data import (
     join,
     require_context,
 )
-from fairtune.evaluate.generation import Answer, write
-from fairtune.evaluate.metrics import Outcome, metrics_of
 from fairtune.evaluate.sampling import sample
 from fairtune.execute.augment import grow
-from fairtune.execute.benchmarks import BenchmarkRunner, score_benchmarks, write_benchmarks
-from fairtune.execute.checked import further_answers, seeds, tried
-from fairtune.execute.chosen import choose, chooses, require_room_to_choose
-from fairtune.execute.confined import runs_code
+from fairtune.execute.benchmarks import BenchmarkRunner, score_benchmarks, write_benchmark
+from fairtune.execute.chosen import require_room_to_choose
 from fairtune.execute.curve import curve_writer
 from fairtune.execute.items import (
     cut_windows,
@@ -35,19 +31,17 @@ from fairtune.execute.items import (
     scored_sizes,
     training_findings,
     training_texts,
-    windows_stated,
 )
 from fairtune.execute.leaks import find_leaks, leakage_of
+from fairtune.execute.outcomes import outcomes_of, room_for_answers
 from fairtune.execute.phases import PhaseMeter, release_memory
-from fairtune.execute.progress import ProgressFile
 from fairtune.execute.restore import open_base
-from fairtune.execute.results import Scored, Stated, score
+from fairtune.execute.results import score
 from fairtune.execute.resume import Attempt
 from fairtune.execute.teacher import prepare_lessons
 from fairtune.methods import METHODS, Course, Tuned
 from fairtune.models import fetch
 from fairtune.models.device import choose_device, device_of_rank
-from fairtune.models.likelihood import item_losses
 from fairtune.models.load import LanguageModel
 from fairtune.models.opening import context_of, open_tokenizer
 from fairtune.models.quantize import parameter_count, weight_bytes
@@ -121,16 +115,20 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
         FairtuneError: the run cannot be done as asked, or diverged.
     """
     world = _world(spec, meter)
+    # Lm-eval, its data and its requests are no part of loading a model, and only rank 0 scores.
+    benchmarks = BenchmarkRunner.of(() if world.group.rank else spec.benchmarks)
     with meter.phase("load"):
         splits = _splits(spec, happened)
         prepared = _prepare(spec, splits, meter, happened)
         _require_context(spec, splits, prepared)
-        benchmarks = BenchmarkRunner(spec.benchmarks).require_suited(prepared.tokenizer, prepared.context)
+        benchmarks.require_suited(prepared.tokenizer, prepared.context)
+        benchmarks.seek_in(splits, spec.task.fingerprint)
     lessons = prepare_lessons(spec, folder, prepared.train, prepared.tokenizer, prepared.longest, meter)
     course = Course(spec.seed, _updates(spec, prepared), lessons)
     tuned = _attached(spec, prepared, course, meter)
     happened.parameters = _count(tuned.model.network)
-    print(tuned.model.laid_out)
+    reason = tuned.model.padded_because
+    print(f"texts have a row each, padded: {reason}" if reason else "texts lie end to end in one row")
     if spec.training is not None:
         _train(spec.training, spec, folder, tuned, prepared, course, meter, happened, world)
         meter.widen(world.group.largest)
@@ -144,29 +142,10 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
         if artifact:
             tuned.save(folder.path / artifact)
     with tuned.scoring():
-        own = _outcomes(spec, tuned.model, splits, prepared, meter, happened)
+        _score(spec, folder, tuned.model, splits, prepared, meter, happened)
         if splits.plain_text:
             _sample(spec, folder, tuned.model, prepared, meter)
-        scored = score_benchmarks(benchmarks, spec, folder, tuned.model, meter)
-    numbers, happened.benchmarks = write_benchmarks(spec, scored, folder)
-    happened.metrics = {**score(spec, own.outcomes, folder, own.stated), **numbers}
-
-
-def score_untrained(spec: RunSpec, splits: Splits, model: LanguageModel, meter: PhaseMeter) -> Scored:
-    """Likelihoods and answers of a task's test items, for a model that no study has run.
-
-    Raises:
-        DataError: an item is longer than the model reads.
-    """
-    parts = encode_parts(splits, model.tokenizer)
-    context = None if model.context is None else model.context + model.virtual_tokens
-    scored = scored_items(spec, parts.test, context, model.tokenizer)
-    sizes = scored_sizes(spec, splits, parts.test, context, model.tokenizer)
-    parted = parts.longest, parts.train, parts.validation
-    prepared = Prepared(None, model.tokenizer, context, *parted, scored, Cut(0, 0), sizes)
-    require_context(scored, _room_for_answers(spec), model.context)
-    require_room_to_choose(spec, splits, model.tokenizer, model.context)
-    return _outcomes(spec, model, splits, prepared, meter, Happened())
+        _score_benchmarks(benchmarks, spec, folder, tuned.model, meter, happened)
 
 
 def _world(spec: RunSpec, meter: PhaseMeter) -> World:
@@ -226,14 +205,8 @@ def _require_context(spec: RunSpec, splits: Splits, prepared: Prepared) -> None:
     if spec.training is not None:
         require_context(prepared.train, 0, context)
         require_context(prepared.validation, 0, context)
-    require_context(prepared.test, _room_for_answers(spec), context)
+    require_context(prepared.test, room_for_answers(spec), context)
     require_room_to_choose(spec, splits, prepared.tokenizer, context)
-
-
-def _room_for_answers(spec: RunSpec) -> int:
-    """Tokens that may be written after a prompt."""
-    writes = _needs(spec, "generation") and spec.task.task.predict == "generate"
-    return spec.task.task.max_new_tokens if writes else 0
 
 
 def _updates(spec: RunSpec, prepared: Prepared) -> int:
@@ -291,58 +264,35 @@ def _token_counts(result: TrainingResult, cut: Cut, packed: bool) -> TokenCounts
     )
 
 
-def _outcomes(
-    spec: RunSpec, model: LanguageModel, splits: Splits, prepared: Prepared, meter: PhaseMeter, happened: Happened
-) -> Scored:
-    """Likelihood and answer of every test item, as far as the metrics need them."""
-    windows, choosing = windows_stated(spec, splits, prepared.context), None
-    outcomes = [Outcome(item.id, item.prompt_hash, item.reference) for item in prepared.test]
-    if _needs(spec, "likelihood"):
-        with meter.phase("evaluate", len(outcomes)) as progress:
-            losses = item_losses(model, prepared.test, progress.advance, hits=_reads(spec, "hits"))
-        outcomes = [
-            replace(outcome, loss=item.loss, loss_tokens=item.tokens, hits=item.hits)
-            for outcome, item in zip(outcomes, losses, strict=True)
-        ]
-    if prepared.sizes is not None:
-        outcomes = [
-            replace(outcome, words=words, bytes=size)
-            for outcome, (words, size) in zip(outcomes, prepared.sizes, strict=True)
-        ]
-    if chooses(spec):
-        answers, choosing = choose(spec, model, splits, meter)
-        outcomes = [_answered(outcome, answer) for outcome, answer in zip(outcomes, answers, strict=True)]
-    elif _needs(spec, "generation"):
-        with meter.phase("generate", len(outcomes)) as progress:
-            answers = _first_answers(spec, model, prepared.test, progress)
-        _note_speed(answers, meter.costs["generate"].seconds, happened)
-        outcomes = [_answered(outcome, answer) for outcome, answer in zip(outcomes, answers, strict=True)]
-    if runs_code(spec):
-        outcomes = _tried(spec, model, prepared, splits, outcomes, meter)
-    return Scored(outcomes, Stated(windows, choosing))
-
-
-def _first_answers(spec: RunSpec, model: LanguageModel, test: list[Encoded], progress: ProgressFile) -> list[Answer]:
-    task, prompts = spec.task.task, [item.prompt for item in test]
-    return write(model, prompts, task.max_new_tokens, task.generation, seeds(spec, test, 0), progress.advance)
-
-
-def _tried(
+def _score(
     spec: RunSpec,
+    folder: RunFolder,
     model: LanguageModel,
-    prepared: Prepared,
     splits: Splits,
-    outcomes: list[Outcome],
+    prepared: Prepared,
     meter: PhaseMeter,
-) -> list[Outcome]:
-    """With what became of the programs that were written, after as many further ones as the task asks for."""
-    more = len(outcomes) * (spec.task.task.code.samples - 1)
-    further: list[tuple[Answer, ...]] = [()] * len(outcomes)
-    if more:
-        with meter.phase("generate", more) as progress:
-            further = further_answers(spec, model, prepared.test, progress.advance)
-    with meter.phase("check", len(outcomes) + more) as progress:
-        return tried(spec, splits, outcomes, further, progress.advance)
+    happened: Happened,
+) -> None:
+    """The task's own metrics, each as soon as it can be had: what goes wrong later takes none of them away."""
+    found: dict[str, MetricValue] = {}
+    for known in outcomes_of(spec, model, splits, prepared.test, prepared.sizes, prepared.context, meter):
+        found.update(score(spec, known.outcomes, folder, known.stage, known.stated))
+        happened.metrics = {name: found[name] for name in spec.scores if name in found}
+        happened.throughput = happened.throughput.model_copy(update=known.speed)
+
+
+def _score_benchmarks(
+    runner: BenchmarkRunner,
+    spec: RunSpec,
+    folder: RunFolder,
+    model: LanguageModel,
+    meter: PhaseMeter,
+    happened: Happened,
+) -> None:
+    """One benchmark after the other; what is scored stays scored."""
+    for scored in score_benchmarks(runner, spec, folder, model, meter):
+        happened.metrics |= write_benchmark(spec, scored, folder)
+        happened.benchmarks += (scored.note(),)
 
 
 def _sample(spec: RunSpec, folder: RunFolder, model: LanguageModel, prepared: Prepared, meter: PhaseMeter) -> None:
@@ -357,23 +307,6 @@ def _sample(spec: RunSpec, folder: RunFolder, model: LanguageModel, prepared: Pr
         {"sample": index, "seed": spec.seed, "start": text.start, "text": text.text} for index, text in enumerate(found)
     ]
     write_lines(folder.samples, rows)
-
-
-def _answered(outcome: Outcome, answer: Answer) -> Outcome:
-    return replace(outcome, output=answer.text, output_tokens=answer.tokens, stopped=answer.stopped)
-
-
-def _note_speed(answers: list[Answer], seconds: float, happened: Happened) -> None:
-    speed = sum(answer.tokens for answer in answers) / seconds
-    happened.throughput = happened.throughput.model_copy(update={"generate_tokens_per_second": speed})
-
-
-def _needs(spec: RunSpec, what: str) -> bool:
-    return any(metric.needs == what for metric in metrics_of(spec).values())
-
-
-def _reads(spec: RunSpec, field: str) -> bool:
-    return any(field in metric.reads for metric in metrics_of(spec).values())
 
 
 def _count(network: torch.nn.Module) -> Parameters:

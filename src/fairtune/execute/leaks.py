@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 
 from fairtune.cache import recall, remember
 from fairtune.data import CHECK_VERSION, Example, LeakPair, Leaks, Splits, check_leaks, is_taken, placed
+from fairtune.data.leak_keys import LeakPart
+from fairtune.data.leaks import KINDS, LeakOverlap, stand_in
 from fairtune.errors import DataError
-from fairtune.records import Leakage, Overlap
+from fairtune.records import BenchmarkLeakage, Leakage, Overlap
 from fairtune.study import Task
 
 _TOLD = 10
 _WIDTH = 100
+# Raised when the same benchmark is looked for in other words.
+_ITEMS_VERSION = 1
 
 
 def find_leaks(
@@ -70,6 +77,60 @@ def leakage_of(found: Leaks, allowed: bool) -> Leakage:
         allowed=allowed,
         reason=None,
     )
+
+
+class LearnedFrom:
+    """The data that a run learns from, or chooses its epoch by, in which items of benchmarks are looked for.
+
+    Args:
+        fingerprint: of the splits.
+    """
+
+    def __init__(self, splits: Splits, fingerprint: str) -> None:
+        self._splits, self._fingerprint = splits, fingerprint
+
+    @functools.cached_property
+    def _parts(self) -> list[LeakPart]:
+        return [LeakPart.of(name, self._splits.parts[name]) for name in ("train", "validation")]
+
+    def leaks_of(self, name: str, fingerprint: str, items: Callable[[], Sequence[Example]]) -> BenchmarkLeakage:
+        """Which items stand there, from the user's cache where the same were looked for before.
+
+        Args:
+            name: of the benchmark; ``fingerprint``: stands for its items.
+            items: makes them; several of one id are ways of asking the same.
+        """
+        key = json.dumps([CHECK_VERSION, _ITEMS_VERSION, self._fingerprint, fingerprint])
+        known = recall("benchmark leaks", key)
+        if known is not None:
+            with contextlib.suppress(ValueError):  # a damaged memory is none
+                return BenchmarkLeakage.model_validate_json(known)
+        found = _leakage_of_items(stand_in(self._parts, name, items()))
+        remember("benchmark leaks", key, found.model_dump_json())
+        return found
+
+
+def _leakage_of_items(overlaps: Sequence[LeakOverlap]) -> BenchmarkLeakage:
+    """Overlaps come in order of kinds for each part, the sharpest first."""
+    kinds: dict[str, str] = {}
+    parts: dict[str, set[str]] = {"train": set(), "validation": set()}
+    for overlap in sorted(overlaps, key=lambda overlap: KINDS.index(overlap.kind)):
+        for item in map(_item, overlap.ids):
+            kinds.setdefault(item, overlap.kind)
+            parts[overlap.between[0]].add(item)
+    return BenchmarkLeakage(
+        in_train=len(parts["train"]),
+        in_validation=len(parts["validation"]),
+        ids=tuple(kinds),
+        kinds=dict(Counter(kinds.values())),
+        reason=next((overlap.reason for overlap in overlaps if overlap.reason), None),
+    )
+
+
+def _item(name: str) -> str:
+    """``task/number``: of a document a passage of thirteen words is named, ``task/number@word``."""
+    task, slash, number = name.rpartition("/")
+    return f"{task}{slash}{number.partition('@')[0]}"
 
 
 def refuse_leaks(task: Task, found: Leaks, allowed: bool) -> None:

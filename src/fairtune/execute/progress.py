@@ -71,6 +71,21 @@ class ProgressFile:
         self._written = self._clock()
 
 
+class ProgressCall(ProgressFile):
+    """The same for whoever watches in this process: a function is told, and there is no file."""
+
+    def __init__(self, tell: Callable[[Progress], None], clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(Path(), clock)
+        self._tell = tell
+
+    def remove(self) -> None:
+        """Nothing is there to be removed."""
+
+    def _write(self) -> None:
+        self._tell(self._now)
+        self._written = self._clock()
+
+
 def read_progress(path: Path) -> Progress | None:
     """The progress a worker wrote last; None where there is none that can be read.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from fairtune.execute.confined import confinement_of
 from fairtune.records import LabelScores, MetricValue, RunFolder, write_lines
 from fairtune.stats import estimate
 from fairtune.study import RunSpec
+
+Stage: TypeAlias = Literal["likelihood", "generation", "programs"]
+"""What outcomes have come to know last."""
 
 
 @dataclass(frozen=True)
@@ -31,22 +34,21 @@ class Stated:
         return "|".join(part for part in (metric.signature(), about) if part) or None
 
 
-@dataclass(frozen=True)
-class Scored:
-    """What a model did on the items of a task, and what is to be stated of it."""
-
-    outcomes: Sequence[Outcome]
-    stated: Stated
+def stage_of(metric: Metric) -> Stage | None:
+    """After which a metric can be had; None for a number of a benchmark, which has items of its own."""
+    if metric.needs == "benchmark":
+        return None
+    return "programs" if metric.runs_code else metric.needs
 
 
 def score(
-    spec: RunSpec, outcomes: Sequence[Outcome], folder: RunFolder, stated: Stated | None = None
+    spec: RunSpec, outcomes: Sequence[Outcome], folder: RunFolder, stage: Stage, stated: Stated | None = None
 ) -> dict[str, MetricValue]:
-    """Every metric of the run; writes ``examples/<metric>.jsonl`` for each."""
+    """Every metric that can be had after this stage and not before; writes ``examples/<metric>.jsonl`` for each."""
     values: dict[str, MetricValue] = {}
     for name, metric in metrics_of(spec).items():
-        if metric.needs == "benchmark":
-            continue  # it has items of its own
+        if stage_of(metric) != stage:
+            continue
         items = [metric.item(outcome) for outcome in outcomes]
         value = metric_value(metric, np.array([items], dtype=np.float64), stated)
         values[name] = value.model_copy(update={"signature": confinement_of(spec)}) if metric.runs_code else value

@@ -2,74 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fairtune.data import Examples, Splits, load_splits
+from fairtune.data import Examples, Splits, load_splits, require_context
 from fairtune.errors import Problem, SpecError
 from fairtune.evaluate.metrics import METRICS, Facts, metrics_of
 from fairtune.evaluate.sandbox import available
-from fairtune.execute.benchmarks import BenchmarkRunner, open_any, weights_key
-from fairtune.execute.find import find_run, finished
+from fairtune.execute.benchmarks import BenchmarkRunner, open_any
+from fairtune.execute.progress import Progress, ProgressCall
 from fairtune.execute.request import facts_of, unscorable
-from fairtune.methods import METHODS
-from fairtune.methods.folder import require_adapter, wearing
-from fairtune.models import identify
-from fairtune.records import BenchmarkNote, MetricValue, RunFolder
-from fairtune.study import (
-    BenchmarkChoice,
-    BenchmarkRef,
-    Budget,
-    MethodChoice,
-    MetricChoice,
-    ModelRef,
-    Precision,
-    RunSpec,
-    Task,
-    TaskChoice,
-    load_task,
-)
-from fairtune.study.yaml_file import read_yaml
+from fairtune.execute.subject import Asked, Say, Subject, subject_of
+from fairtune.records import BenchmarkNote, MetricValue
+from fairtune.study import BenchmarkRef, MetricChoice, RunSpec, Task, TaskChoice, load_task
+from fairtune.study.yaml_file import keys_of
 from fairtune.tasks import TASKS
 
 if TYPE_CHECKING:
+    from fairtune.evaluate.harness.tasks import OpenBenchmark
+    from fairtune.execute.phases import PhaseMeter
     from fairtune.methods import Tuned
-    from fairtune.models.load import LanguageModel
 
-Say = Callable[[str], None]
+Watch = Callable[[Progress], None]
 _YAML = (".yaml", ".yml")
 # A file is a task of ours by this key, and else one of lm-eval's.
 _OURS = "train"
-_NO_TASK = Task(name="none", train="none")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What is to be scored, on what.
-
-    Attributes:
-        model: as in a study, or a run's folder, or the beginning of its id.
-        tasks: benchmarks, shipped tasks, or files of either.
-        adapters: folders in PEFT's layout, scored over the model one after the other, after the model itself.
-        limit: items of each task.
-        precision: None for the run's own, or fp32.
-    """
-
-    model: str
-    tasks: tuple[str, ...]
-    adapters: tuple[Path, ...] = ()
-    limit: int | None = None
-    num_fewshot: int | None = None
-    precision: Precision | None = None
-    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -98,8 +61,11 @@ class Scores:
     notes: tuple[tuple[str, BenchmarkNote], ...]
 
 
-def score_models(asked: Asked, runs: Path, say: Say) -> Scores:
+def score_models(asked: Asked, runs: Path, say: Say, watch: Watch = lambda _: None) -> Scores:
     """Scores a model and its adapters, loading it once. Everything that can be wrong is told before it is loaded.
+
+    Args:
+        watch: told how far the model is, a few times a second.
 
     Raises:
         SpecError: unknown names, or settings that do not suit.
@@ -107,38 +73,39 @@ def score_models(asked: Asked, runs: Path, say: Say) -> Scores:
         ModelError: a model or adapter that cannot be had or used.
         RecordError: a run that has not finished.
     """
-    for adapter in asked.adapters:
-        require_adapter(adapter)
     benchmarks, own = _found(asked)
-    subject = _subject(asked, runs)
+    subject = subject_of(asked, runs)
+    from fairtune.execute.phases import PhaseMeter  # with it comes torch; a wrong request is told before
+
     lines: list[Line] = []
     notes: list[tuple[str, BenchmarkNote]] = []
-    runner = BenchmarkRunner(benchmarks)
+    runner, meter = BenchmarkRunner(benchmarks), PhaseMeter(ProgressCall(watch))
     for name, tuned, weights in subject.models(say):
         say(f"scoring {name}")
+        meter.device = tuned.model.device
         with tuned.scoring():
             runner.require_suited(tuned.model.tokenizer, tuned.model.context)
-            for each in runner.run(tuned.model, weights):
+            for each in runner.run(tuned.model, weights, meter):
                 lines += [Line(name, metric, value) for metric, value in each.values().items()]
                 notes.append((name, each.note()))
             for task in own:
-                lines += [Line(name, metric, value) for metric, value in _task_scores(subject, task, tuned)]
+                lines += [Line(name, metric, value) for metric, value in _task_scores(subject, task, tuned, meter)]
     return Scores(tuple(lines), tuple(notes))
 
 
-def _found(asked: Asked) -> tuple[list[BenchmarkChoice], list[Own]]:
+def _found(asked: Asked) -> tuple[list[OpenBenchmark], list[Own]]:
     """The tasks, told apart, with their data."""
-    benchmarks: list[BenchmarkChoice] = []
+    benchmarks: list[OpenBenchmark] = []
     own: list[Own] = []
     problems: list[Problem] = []
     for text in asked.tasks:
         path = TASKS.get(text) or Path(text)
         try:
-            if path.suffix in _YAML and _OURS in read_yaml(path):
+            if path.suffix in _YAML and _OURS in keys_of(path):
                 own.append(_own(load_task(path), path.resolve().parent))
             else:
                 ref = BenchmarkRef(benchmark=text, limit=asked.limit, num_fewshot=asked.num_fewshot)
-                benchmarks.append(open_any(ref, Path()).choice)
+                benchmarks.append(open_any(ref, Path()))
         except SpecError as error:
             problems += [Problem(f"--task {text}", str(problem)) for problem in error.problems]
     own = [dataclasses.replace(each, splits=_limited(each, asked.limit)) for each in own]
@@ -170,137 +137,42 @@ def _reason(name: str, facts: Facts) -> str | None:
     return f"runs programs, and there is no sandbox here: {missing}" if missing else METRICS[name].fits(facts)
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What is scored: a spec of it, and the run's folder where it is a run."""
+def _task_scores(subject: Subject, own: Own, tuned: Tuned, meter: PhaseMeter) -> Iterator[tuple[str, MetricValue]]:
+    """The metrics of a task of ours, on its test part.
 
-    spec: RunSpec
-    folder: RunFolder | None
-    adapters: tuple[Path, ...]
+    Raises:
+        DataError: an item is longer than the model reads.
+    """
+    from fairtune.execute.chosen import require_room_to_choose
+    from fairtune.execute.items import scored_items, scored_sizes
+    from fairtune.execute.outcomes import outcomes_of, room_for_answers
+    from fairtune.execute.results import metric_value, stage_of
+    from fairtune.execute.tokens import TokenStore
 
-    def models(self, say: Say) -> Iterator[tuple[str, Tuned, str]]:
-        """Every model in turn: its name, the model, and what stands for its weights."""
-        from fairtune.execute.restore import saved_by
-
-        if self.folder is not None:
-            saved = saved_by(self.spec, self.folder)
-            yield (
-                f"{self.spec.cell} (run {self.spec.run_id})",
-                self._restored(self.folder, say),
-                weights_key(self.spec, saved),
-            )
-            return
-        model = self._opened(say)
-        yield self.spec.model.name, _plain(model), weights_key(self.spec, None)
-        for adapter in self.adapters:
-            with wearing(model, adapter) as tuned:
-                yield f"{self.spec.model.name} + {adapter}", _unmerged(tuned), weights_key(self.spec, adapter)
-
-    def _restored(self, folder: RunFolder, say: Say) -> Tuned:
-        from fairtune.execute.restore import restore_run
-        from fairtune.models.device import choose_device
-
-        return restore_run(self.spec, folder, choose_device(self.spec.budget.device), self._longest(say), say)
-
-    def _opened(self, say: Say) -> LanguageModel:
-        from fairtune.execute.restore import open_base
-        from fairtune.models import fetch
-        from fairtune.models.device import choose_device
-        from fairtune.models.opening import open_tokenizer
-
-        weights = fetch(self.spec.model, say)
-        tokenizer = open_tokenizer(self.spec.model, weights, ())
-        return open_base(self.spec, weights, tokenizer, choose_device(self.spec.budget.device), self._longest(say))
-
-    def _longest(self, say: Say) -> int:
-        from fairtune.evaluate.harness.opening import LONGEST
-        from fairtune.models import fetch
-        from fairtune.models.opening import context_of
-
-        return context_of(self.spec.model, fetch(self.spec.model, say)) or LONGEST
+    model, spec = tuned.model, _spec_for(subject, own)
+    context = None if model.context is None else model.context + model.virtual_tokens
+    tokens = TokenStore(model.tokenizer).get(own.splits.test).table
+    test = scored_items(spec, tokens, context, model.tokenizer)
+    require_context(test, room_for_answers(spec), model.context)
+    require_room_to_choose(spec, own.splits, model.tokenizer, model.context)
+    sizes = scored_sizes(spec, own.splits, tokens, context, model.tokenizer)
+    metrics, values = metrics_of(spec), dict[str, MetricValue]()
+    for known in outcomes_of(spec, model, own.splits, test, sizes, context, meter):
+        for name, metric in metrics.items():
+            if stage_of(metric) == known.stage:
+                statistics = np.array([[metric.item(outcome) for outcome in known.outcomes]], dtype=np.float64)
+                values[name] = metric_value(metric, statistics, known.stated)
+    yield from ((f"{own.task.name}.{name}", values[name]) for name in metrics)
 
 
-def _plain(model: LanguageModel) -> Tuned:
-    from fairtune.methods import Tuned
-
-    return Tuned(model)
-
-
-def _unmerged(tuned: Tuned) -> Tuned:
-    """Scored as it lies on the base: taking a merged adapter out again leaves roundings for the next one."""
-    return _plain(tuned.model)
-
-
-def _subject(asked: Asked, runs: Path) -> Subject:
-    run = _run(asked, runs)
-    if run is not None:
-        record = finished(run)
-        if asked.adapters:
-            raise SpecError(f"{asked.model} is a run: it has an adapter of its own, or none; --adapter is for models")
-        if asked.precision not in (None, record.spec.precision):
-            raise SpecError(f"--precision {asked.precision}: run {record.run_id} is one of {record.spec.precision}")
-        return Subject(record.spec.model_copy(update={"budget": Budget(device=asked.device)}), run, ())
-    choice = identify(ModelRef(source=asked.model), Path())
-    name = next(name for name, method in METHODS.items() if not method.trains)
-    spec = RunSpec(
-        run_id="",
-        study="eval",
-        model=choice,
-        method=MethodChoice(name=name, trains=False, label=name),
-        task=TaskChoice(task=_NO_TASK, root="", fingerprint=""),
-        precision=asked.precision or "fp32",
-        training=None,
-        metrics=(),
-        seed=0,
-        budget=Budget(device=asked.device),
-    )
-    return Subject(spec, None, asked.adapters)
-
-
-def _run(asked: Asked, runs: Path) -> RunFolder | None:
-    """The run that is meant, if one is: a folder with a spec, or the beginning of an id that is no folder's name."""
-    if (Path(asked.model) / "spec.json").is_file():
-        return RunFolder(Path(asked.model))
-    if Path(asked.model).exists() or not any(runs.glob(f"*/{glob_safe(asked.model)}*/spec.json")):
-        return None
-    return find_run(asked.model, runs)
-
-
-def glob_safe(text: str) -> str:
-    """Only what an id may begin with; nothing else is looked for among runs."""
-    return text if text.isalnum() else "no run"
-
-
-def _task_scores(subject: Subject, own: Own, tuned: Tuned) -> Iterator[tuple[str, MetricValue]]:
-    """The metrics of a task of ours, on its test part."""
-    from fairtune.execute.job import score_untrained
-    from fairtune.execute.results import metric_value
-
-    splits = own.splits
+def _spec_for(subject: Subject, own: Own) -> RunSpec:
     metrics = tuple(
         MetricChoice(name=name, version=METRICS[name].version, of_labels=METRICS[name].of_labels)
         for name in own.task.metrics
     )
-    choice = TaskChoice(task=own.task, root=str(own.root), fingerprint=splits.fingerprint(), labels=splits.labels)
-    changes = {"task": choice, "metrics": metrics, "training": None, "benchmarks": (), "teacher": None}
-    spec = subject.spec.model_copy(update=changes)
-    with _meter(tuned) as meter:
-        scored = score_untrained(spec, own.splits, tuned.model, meter)
-    for name, metric in metrics_of(spec).items():
-        statistics = np.array([[metric.item(outcome) for outcome in scored.outcomes]], dtype=np.float64)
-        yield f"{own.task.name}.{name}", metric_value(metric, statistics, scored.stated)
-
-
-@contextlib.contextmanager
-def _meter(tuned: Tuned) -> Iterator[Any]:
-    """What measures phases of runs; nobody reads it here."""
-    from fairtune.execute.phases import PhaseMeter
-    from fairtune.execute.progress import ProgressFile
-
-    with tempfile.TemporaryDirectory() as folder:
-        meter = PhaseMeter(ProgressFile(Path(folder) / "progress.json"))
-        meter.device = tuned.model.device
-        yield meter
+    splits = own.splits
+    task = TaskChoice(task=own.task, root=str(own.root), fingerprint=splits.fingerprint(), labels=splits.labels)
+    return subject.spec_for(task, metrics)
 
 
 def _limited(own: Own, limit: int | None) -> Splits:

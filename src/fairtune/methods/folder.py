@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from fairtune.models.load import LanguageModel
 
 
+CONFIG = "adapter_config.json"
+"""By which PEFT's layout is known."""
+
+
 def require_adapter(folder: Path) -> None:
     """Looks at a folder before any weights are loaded.
 
@@ -24,13 +28,11 @@ def require_adapter(folder: Path) -> None:
         ModelError: it holds no adapter, or one that could run code.
     """
     try:
-        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(
-            f"adapter {folder}: no adapter in PEFT's layout: adapter_config.json cannot be read ({error})"
-        ) from None
+        raise ModelError(f"adapter {folder}: no adapter in PEFT's layout: {CONFIG} cannot be read ({error})") from None
     if not isinstance(config, dict) or "peft_type" not in config:
-        raise ModelError(f"adapter {folder}: adapter_config.json has no peft_type")
+        raise ModelError(f"adapter {folder}: {CONFIG} has no peft_type")
     if not (folder / "adapter_model.safetensors").is_file():
         raise ModelError(f"adapter {folder}: has no adapter_model.safetensors; weights in pickles are not read")
 

@@ -15,6 +15,9 @@ from fairtune.models.scratch import make_model, make_tokenizer
 from fairtune.models.shape import positions
 from fairtune.study import ModelChoice, Precision
 
+LONGEST = 4096
+"""Tokens of the longest text, where nobody knows it: attention over longer ones is not written out."""
+
 
 def open_tokenizer(model: ModelChoice, folder: Path | None, texts: Iterable[str]) -> Any:
     """The model's tokenizer.

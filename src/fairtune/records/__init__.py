@@ -8,6 +8,7 @@ from fairtune.records.provenance import GitState, command_line, git_state, packa
 from fairtune.records.schema import (
     Augmentation,
     BadRows,
+    BenchmarkLeakage,
     BenchmarkNote,
     DataFinding,
     EarlyStop,
@@ -43,6 +44,7 @@ __all__ = [
     "AnswersCompared",
     "Augmentation",
     "BadRows",
+    "BenchmarkLeakage",
     "BenchmarkNote",
     "DataFinding",
     "EarlyStop",

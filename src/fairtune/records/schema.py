@@ -183,6 +183,18 @@ class DataFinding(Part):
     text: str = Field(description="what is wrong and what to do")
 
 
+class BenchmarkLeakage(Part):
+    """Scored items of a benchmark that stand in the data of the run's task; their answers do not matter."""
+
+    in_train: int = Field(description="items that are asked in the training part, or stand in it")
+    in_validation: int = Field(description="the best epoch was chosen on them")
+    ids: tuple[str, ...] = Field(default=(), description="of both counts, as in examples/: task/number")
+    kinds: dict[str, int] = Field(
+        default={}, description="these items by the sharpest way in which they stand there, as in Overlap"
+    )
+    reason: str | None = Field(default=None, description="why near ones were not looked for, or not counted")
+
+
 class BenchmarkNote(Part):
     """What is to be known of a benchmark besides its numbers."""
 
@@ -194,6 +206,12 @@ class BenchmarkNote(Part):
     )
     cut_tokens: int = Field(default=0, description="tokens that those lost")
     cached: bool = Field(default=False, description="whether the same weights had answered the same requests before")
+    seconds: float | None = Field(
+        default=None, description="that answering and scoring took when it was done; cached or not"
+    )
+    leakage: BenchmarkLeakage | None = Field(
+        default=None, description="None where no training data are known, and in records of before this was looked for"
+    )
 
 
 class EarlyStop(Part):

@@ -15,7 +15,7 @@ from fairtune.records import MetricValue, Phase, RunFolder, RunRecord, read_line
 from fairtune.report.judged import Judged, adjusted_judged, judge_notes
 from fairtune.report.leaks import leaked_metrics
 from fairtune.report.notes import notes_of
-from fairtune.stats import Difference, Floats, estimate, holm, paired_difference
+from fairtune.stats import NO_INTERVAL, Difference, Floats, estimate, holm, paired_difference
 from fairtune.study import RunSpec
 
 LEVEL = 0.05
@@ -158,11 +158,19 @@ def _read_tables(entries: Iterable[Entry]) -> tuple[Tables, list[str]]:
     problems: list[str] = []
     for entry in entries:
         for name, metric in metrics_of(entry.spec).items() if entry.ok else ():
+            if metric.needs == "benchmark" and metric.statistics and not _made_of_items(entry, name):
+                continue
             try:
                 tables[entry.spec.run_id, name] = _table(entry.folder.examples(name), metric)
             except RecordError as error:
                 problems.append(f"{error}; differences with this run are left out")
     return tables, problems
+
+
+def _made_of_items(entry: Entry, name: str) -> bool:
+    """Whether a benchmark's number is the sum of its items that its metric takes it for; it has an interval then."""
+    value = entry.record.metrics.get(name) if entry.record else None
+    return value is not None and value.interval != NO_INTERVAL
 
 
 def _table(path: Path, metric: Metric) -> Table:
@@ -206,8 +214,10 @@ def _row(entries: Sequence[Entry], base: Entry | None, tables: Tables, metrics: 
         single = record.metrics.get(name) if record else None
         if single and not mean:
             values[name] = single
-        elif single and ours is not None:
-            values[name] = _mean_value(single, metric, ours[1]) if metric.statistics else _plain_mean(entries, name)
+        elif single and ours is not None and metric.statistics:
+            values[name] = _mean_value(single, metric, ours[1])
+        elif single and (ours is not None or single.interval == NO_INTERVAL):
+            values[name] = _plain_mean(entries, name)
         theirs = _stacked([base], name, tables) if base else None
         difference = _difference(metric, ours, theirs)
         if difference:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from fairtune.evaluate.sandbox import confinement
 from fairtune.records import RunRecord
 from fairtune.report.leaks import leak_notes
+from fairtune.units import format_seconds
 
 _SIGNS = (
     "Intervals: 95 %, over test items; for a mean they speak of these seeds. Δ: paired difference, to the base "
@@ -17,7 +18,18 @@ _SIGNS = (
 
 def notes_of(records: Sequence[RunRecord], compared: bool) -> list[str]:
     """Each once, in the order of importance. ``compared``: whether there are differences to be read."""
-    told = [leak_notes, _bad_rows, _findings, _augmented, _cuts, _cut_benchmarks, _unconfined, _skipped, _slow_fp16]
+    told = [
+        leak_notes,
+        _bad_rows,
+        _findings,
+        _augmented,
+        _cuts,
+        _cut_benchmarks,
+        _cached,
+        _unconfined,
+        _skipped,
+        _slow_fp16,
+    ]
     notes = [note for tell in (*told, _missing_intervals) for note in tell(records)]
     return list(dict.fromkeys([*notes, *([_SIGNS] if compared else [])]))
 
@@ -76,6 +88,18 @@ def _cut_benchmarks(records: Sequence[RunRecord]) -> Iterator[str]:
                     f"Cut: {note.cut_requests} of {note.requests} requests of {note.name} were longer than "
                     f"{record.spec.model.name} reads, and lost {note.cut_tokens} tokens of their beginning."
                 )
+
+
+def _cached(records: Sequence[RunRecord]) -> Iterator[str]:
+    """What phase ``evaluate`` does not say of a run."""
+    for record in records:
+        seconds = {note.name: note.seconds for note in record.benchmarks if note.cached}
+        if seconds:
+            took = ", ".join(f"{name} ({format_seconds(spent)})" for name, spent in seconds.items())
+            yield (
+                f"Cached: {_name(record)} on {record.spec.model.name} (seed {record.spec.seed}) had answered {took} "
+                "before with the same weights; time and peak memory of its `evaluate` are without them."
+            )
 
 
 def _unconfined(records: Sequence[RunRecord]) -> Iterator[str]:

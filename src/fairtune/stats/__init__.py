@@ -1,6 +1,6 @@
 """Intervals, paired tests, many comparisons. numpy and scipy only."""
 
-from fairtune.stats.estimate import Estimate, estimate
+from fairtune.stats.estimate import NO_INTERVAL, Estimate, estimate
 from fairtune.stats.intervals import (
     REPLICATES,
     Aggregate,
@@ -14,6 +14,7 @@ from fairtune.stats.multiplicity import holm
 from fairtune.stats.paired import Difference, paired_difference
 
 __all__ = [
+    "NO_INTERVAL",
     "REPLICATES",
     "Aggregate",
     "Difference",

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from fairtune.stats.intervals import Aggregate, Floats, bootstrap_interval, value_of, wilson_interval
 
+NO_INTERVAL = "none"
+"""The method of an estimate that has a value alone, or nothing."""
+
 _FEWEST = 2
 
 
@@ -33,9 +36,9 @@ def estimate(statistics: Floats, aggregate: Aggregate, proportion: bool) -> Esti
     value = value_of(statistics, aggregate)
     items = statistics.shape[1]
     if not math.isfinite(value):
-        return Estimate(None, None, None, "none", f"the value is {value}")
+        return Estimate(None, None, None, NO_INTERVAL, f"the value is {value}")
     if items < _FEWEST:
-        return Estimate(value, None, None, "none", f"{items} item says nothing about others")
+        return Estimate(value, None, None, NO_INTERVAL, f"{items} item says nothing about others")
     interval = wilson_interval(value, items) if proportion else bootstrap_interval(statistics, aggregate)
     if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
         return Estimate(value, None, None, interval.method, "an end of the interval is not finite")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,24 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         SpecError: no such file, not text, not YAML (with line and column), or not a mapping.
     """
+    data = _parsed(path, lambda text: yaml.load(text, Loader=_Loader))  # noqa: S506 - a SafeLoader
+    if not isinstance(data, dict):
+        found = "nothing" if data is None else f"a {type(data).__name__}"
+        raise SpecError(f"holds {found}; a mapping with keys such as name, task, models is needed", str(path))
+    return {str(key): value for key, value in data.items()}
+
+
+def keys_of(path: Path) -> set[str]:
+    """The keys of a YAML file, whatever stands under them: tags of others (``!function``) too.
+
+    Raises:
+        SpecError: no such file, not text, or not YAML (with line and column).
+    """
+    found = _parsed(path, lambda text: yaml.compose(text, Loader=yaml.SafeLoader))
+    return {str(key.value) for key, _ in found.value} if isinstance(found, yaml.MappingNode) else set()
+
+
+def _parsed(path: Path, parse: Callable[[str], Any]) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -52,14 +70,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise SpecError(f"cannot be read: {error.strerror}", str(path)) from None
     try:
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        return parse(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         at = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise SpecError(f"{at}not valid YAML: {error.problem}", str(path)) from None
     except yaml.YAMLError as error:
         raise SpecError(f"not valid YAML: {' '.join(str(error).split())}", str(path)) from None
-    if not isinstance(data, dict):
-        found = "nothing" if data is None else f"a {type(data).__name__}"
-        raise SpecError(f"holds {found}; a mapping with keys such as name, task, models is needed", str(path))
-    return {str(key): value for key, value in data.items()}

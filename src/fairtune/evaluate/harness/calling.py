@@ -1,4 +1,4 @@
-"""What surrounds every call of lm-eval: its seeds, its silence, and templates that are compiled once."""
+"""What surrounds every call of lm-eval: its seeds, its silence; templates are compiled once, items processed once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import contextlib
 import functools
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ _TEMPLATES = 1024
 @contextlib.contextmanager
 def calling_lm_eval() -> Iterator[None]:
     """lm-eval with its seeds and without its remarks; everybody else's draws go on as if nothing had been drawn."""
-    with _seeds(), _silence(), _templates():
+    with _seeds(), _silence(), _templates(), _splits():
         yield
 
 
@@ -64,3 +65,31 @@ def _templates() -> Iterator[None]:
         yield
     finally:
         del env.from_string
+
+
+@contextlib.contextmanager
+def _splits() -> Iterator[None]:
+    """A task's items are processed once, rather than each time that lm-eval asks a task for a split."""
+    from lm_eval.api.task import ConfigurableTask
+
+    names = ("training_docs", "validation_docs", "test_docs")
+    before = {name: getattr(ConfigurableTask, name) for name in names}
+    for name in names:
+        setattr(ConfigurableTask, name, _once(before[name]))
+    try:
+        yield
+    finally:
+        for name in names:
+            setattr(ConfigurableTask, name, before[name])
+
+
+def _once(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    known: dict[int, tuple[Any, Any]] = {}
+
+    def asked(task: Any) -> Any:
+        # The task is held, so that no other can have its id.
+        if id(task) not in known:
+            known[id(task)] = task, method(task)
+        return known[id(task)][1]
+
+    return asked

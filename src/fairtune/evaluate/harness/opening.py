@@ -13,13 +13,11 @@ from fairtune.evaluate.harness.model import HarnessModel
 from fairtune.methods.folder import require_adapter, wearing
 from fairtune.models import fetch, identify
 from fairtune.models.device import choose_device, kinds_there
-from fairtune.models.opening import context_of, open_model, open_tokenizer
+from fairtune.models.opening import LONGEST, context_of, open_model, open_tokenizer
 from fairtune.study import ModelRef, Precision
 
 _TYPES: dict[str, Precision] = {"float32": "fp32", "fp32": "fp32", "bfloat16": "bf16", "bf16": "bf16", "auto": "fp32"}
 _UNSAID = "cuda:0"
-# Attention over longer texts is not written out; benchmarks of many shots have such.
-LONGEST = 4096
 
 
 @register_model("fairtune")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -49,12 +50,17 @@ class BenchmarkNumber:
 
 @dataclass(frozen=True)
 class BenchmarkResult:
-    """Everything that came out. ``cut_requests``: contexts longer than the model reads, which lost their beginning."""
+    """Everything that came out.
+
+    ``cut_requests``: contexts longer than the model reads, which lost their beginning. ``seconds``: that asking and
+    scoring took.
+    """
 
     numbers: tuple[BenchmarkNumber, ...]
     requests: int
     cut_requests: int
     cut_tokens: int
+    seconds: float
 
     def to_json(self) -> str:
         """For the cache."""
@@ -83,7 +89,7 @@ def run_benchmark(model: HarnessModel, opened: OpenBenchmark) -> BenchmarkResult
     """
     from lm_eval.evaluator import evaluate
 
-    choice = opened.choice
+    choice, started = opened.choice, time.perf_counter()
     requests, tokens = Counter(model.cuts.requests), Counter(model.cuts.tokens)
     with calling_lm_eval():
         for task in opened.tasks.values():
@@ -97,8 +103,8 @@ def run_benchmark(model: HarnessModel, opened: OpenBenchmark) -> BenchmarkResult
             fewshot_as_multiturn=True,
         )
         numbers = tuple(_number(score, opened, found) for score in choice.scores)
-    cut = model.cuts.requests - requests
-    return BenchmarkResult(numbers, opened.requests, cut.total(), (model.cuts.tokens - tokens).total())
+    cut, lost = model.cuts.requests - requests, model.cuts.tokens - tokens
+    return BenchmarkResult(numbers, opened.requests, cut.total(), lost.total(), time.perf_counter() - started)
 
 
 def _number(score: BenchmarkScore, opened: OpenBenchmark, found: Any) -> BenchmarkNumber:

@@ -14,13 +14,13 @@ from typing import Any
 import yaml
 
 from fairtune.errors import DataError, SpecError
+from fairtune.evaluate.harness.beside import FILES, code_beside
 from fairtune.evaluate.harness.calling import calling_lm_eval
 from fairtune.evaluate.harness.index import add_group, nearest, task_manager
 from fairtune.evaluate.harness.model import answer_settings, require_room
 from fairtune.evaluate.metrics.benchmark import OTHER, SHARES, SUMS
 from fairtune.study import BenchmarkChoice, BenchmarkRef, BenchmarkScore, BenchmarkTask
 
-_FILES = (".yaml", ".yml")
 # Of a task's settings, those that say where things lie; the requests stand for what lies there.
 _PLACES = ("dataset_path", "dataset_name", "dataset_kwargs", "custom_dataset", "metadata", "tag", "task_alias")
 
@@ -66,6 +66,7 @@ def open_benchmark(ref: BenchmarkRef, root: Path) -> OpenBenchmark:
         for name, task in tasks.items():
             _build(ref, task, chosen[name] if chosen else None)
             found.update(_described(task).encode())
+        found.update(code_beside(source, tasks.values()))
     sizes = {name: len(chosen[name]) if chosen else len(task.eval_docs) for name, task in tasks.items()}
     top = _top_group(loaded)
     name = ref.name or (str(top.name) if top else next(iter(tasks)))
@@ -100,14 +101,14 @@ def reopen(choice: BenchmarkChoice) -> OpenBenchmark:
 def _loaded(ref: BenchmarkRef, root: Path) -> tuple[str, Any]:
     """The name or file, and what lm-eval makes of it."""
     path = (root / Path(ref.benchmark).expanduser()).resolve()
-    source = str(path) if path.suffix in _FILES else ref.benchmark
-    if path.suffix in _FILES and not path.is_file():
+    source = str(path) if path.suffix in FILES else ref.benchmark
+    if path.suffix in FILES and not path.is_file():
         raise SpecError(f"no file {path}")
-    group, whole = _group_of(path) if path.suffix in _FILES else (None, False)
+    group, whole = _group_of(path) if path.suffix in FILES else (None, False)
     manager = task_manager(names=not whole)
     if group is not None:
         add_group(manager, group, path)
-    elif source not in manager.task_index and path.suffix not in _FILES:
+    elif source not in manager.task_index and path.suffix not in FILES:
         raise SpecError(_unknown(ref, manager.task_index))
     try:
         return source, manager.load([group or source])
