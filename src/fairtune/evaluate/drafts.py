@@ -49,12 +49,11 @@ class Draft:
         """Nothing is written yet."""
         self.new: list[int] = []
         self.finished = self._ended = False
-        self._random = None if self._seed is None else np.random.default_rng(self._seed)
 
     def draw(self) -> float:
-        """A number from 0 to 1."""
-        assert self._random is not None, "sampled answers need a seed each"  # noqa: S101
-        return float(self._random.random())
+        """A number from 0 to 1 for the next token: the same however often it is asked for."""
+        assert self._seed is not None, "sampled answers need a seed each"  # noqa: S101
+        return float(np.random.default_rng([self._seed, len(self.new)]).random())
 
     def add(self, token: int, stops: Collection[int], tokenizer: Any) -> None:
         """The next token; nothing once it is finished."""
