@@ -47,10 +47,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Score any model, folder, adapter or run on benchmarks and tasks, without training."""
-    from fairtune.study import Precision
-
-    if precision is not None and precision not in get_args(Precision):
-        raise SpecError(f"--precision {precision}: unknown; {suggest(precision, get_args(Precision))}")
+    _require_known(precision)
     from fairtune.execute.scoring import score_models
     from fairtune.execute.subject import Asked
 
@@ -70,6 +67,13 @@ def evaluate(
         typer.echo(json.dumps(_document(found), ensure_ascii=False, indent=1))
     else:
         _print(found)
+
+
+def _require_known(precision: str | None) -> None:
+    from fairtune.study import Precision
+
+    if precision is not None and precision not in get_args(Precision):
+        raise SpecError(f"--precision {precision}: unknown; {suggest(precision, get_args(Precision))}")
 
 
 class Watched:

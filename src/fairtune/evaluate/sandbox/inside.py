@@ -39,6 +39,8 @@ _SET_DUMPABLE, _SET_SECCOMP, _SET_CHILD_SUBREAPER, _NO_NEW_PRIVS = 4, 22, 36, 38
 
 # Where the new root is put together: a folder that every Linux has and no interpreter lies in.
 _ROOT = "/sys"
+# Where a program begins, in a root file system of its own.
+_WORK = "/tmp/work"
 _SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store")
 _SETTINGS = ("/etc/ld.so.cache", "/etc/alternatives")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
@@ -222,7 +224,7 @@ def _program(asked: dict[str, Any], helpers: int) -> None:
     """The program's own process, up to its interpreter."""
     if asked["confined"]:
         os.setsid()
-        os.chdir("/tmp")  # of a root file system of its own
+        os.chdir(_WORK)
     _limit(asked, helpers)
     if asked["confined"]:
         _filter_calls()
@@ -251,16 +253,21 @@ def _build_root(asked: dict[str, Any]) -> None:
     """Puts the new root together, makes it read-only, and leaves the old one behind."""
     _call("mount", b"none", b"/", None, _RECURSIVE | _PRIVATE, None)
     _mount_memory(_ROOT, "size=1m,mode=755")
+    # First, since the interpreter may itself lie below /tmp, and is then shown in there.
+    writable = f"{_ROOT}/tmp"
+    os.mkdir(writable)
+    _mount_memory(writable, f"size={asked['file_size']},nr_inodes={_FILES},mode=1777")
+    os.mkdir(_ROOT + _WORK)
+    os.chmod(_ROOT + _WORK, 0o777)  # noqa: S103 - nobody else is there
     shown: list[str] = []
     asked_for = {*_SYSTEM, *_SETTINGS, *_DEVICES, *asked["readable"]}
     for path in sorted(asked_for, key=lambda path: os.path.realpath(path).count("/")):  # folders before what is in them
         if os.path.exists(path):
             _show(path, shown)
     os.symlink("/tmp", f"{_ROOT}/dev/shm")  # where semaphores of processes lie
-    os.mkdir(f"{_ROOT}/tmp")
     for place, options in _mounts_of_the_root():
-        _call("mount", None, place, None, _REMOUNT | _BIND | _READ_ONLY | _NOSUID | options, None)
-    _mount_memory(f"{_ROOT}/tmp", f"size={asked['file_size']},nr_inodes={_FILES},mode=1777")
+        if place != writable.encode():
+            _call("mount", None, place, None, _REMOUNT | _BIND | _READ_ONLY | _NOSUID | options, None)
     os.chdir(_ROOT)
     _call("syscall", _PIVOT_ROOT[_machine()[0]], b".", b".")
     _call("umount2", b".", _DETACH)
