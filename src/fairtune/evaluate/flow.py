@@ -91,7 +91,7 @@ class _Flow:
         self._active: list[Draft] = []
         self._past = self._read(drafts[0].prompt[:shared], None) if shared else None
         self._cached_tokens = int(_CACHE_TO_WEIGHTS * weight_bytes(model.network.parameters()) / token_bytes(model))
-        self._slots = Slots(self._past, min(rows, len(drafts)), model.device)
+        self._slots = Slots(self._past, model.device)
 
     def run(self, more: Callable[[int], None]) -> None:
         """Goes on until all are finished; tells how many more are, as they are."""

@@ -20,15 +20,13 @@ class Slots:
 
     Args:
         shared: what all texts begin with.
-        texts: most texts at a time.
 
     Attributes:
         lengths: tokens of each text's own that are stored, ``(texts,)``.
     """
 
-    def __init__(self, shared: Past | None, texts: int, device: torch.device) -> None:
+    def __init__(self, shared: Past | None, device: torch.device) -> None:
         self._shared = shared
-        self._room = texts
         self._device = device
         self._keys: dict[int, torch.Tensor] = {}
         self._values: dict[int, torch.Tensor] = {}
@@ -79,7 +77,6 @@ class Slots:
 
     def shrink(self) -> None:
         """Gives back the memory of places that are not used."""
-        self._room = len(self.lengths)
         for store in (self._keys, self._values):
             for layer, cache in store.items():
                 store[layer] = cache[: len(self.lengths), :, : self._longest].clone()
@@ -128,7 +125,9 @@ class Slots:
             store[layer] = like.new_zeros((0, like.shape[0], 0, like.shape[2]))
         rows, _, filled, _ = store[layer].shape
         if texts > rows or places > filled:
-            store[layer] = _grown(store[layer], max(texts, self._room), max(places, filled))
+            # A quarter more than there were: texts come one by one, and each time all are copied.
+            grown = max(texts, rows + rows // 4) if texts > rows else rows
+            store[layer] = _grown(store[layer], grown, max(places, filled))
 
     def _mask(self, window: int | None, kind: torch.dtype) -> torch.Tensor:
         """``(texts, 1, 1, before + longest)``: 0 where a token may look, or -inf. Made once a step."""
