@@ -43,6 +43,13 @@ class LanguageModel:
     """Why texts have a row each, where they do."""
     drops: bool = False
     """Whether activations are dropped at random in training."""
+    kind: str = ""
+    """Of the device: its own, unless this model only stands for one that is elsewhere (plan/)."""
+    room: int | None = None
+    """Bytes beside the weights that may be used; None: whatever the device has free at the time."""
+
+    def __post_init__(self) -> None:
+        self.kind = self.kind or self.device.type
 
     @property
     def context(self) -> int | None:
@@ -143,8 +150,14 @@ def load_model(
     return ready(network, tokenizer, precision, device)
 
 
-def ready(network: Any, tokenizer: Any, precision: Precision, device: torch.device) -> LanguageModel:
-    """A network of transformers, from wherever it came, frozen, on the device, answering greedily."""
+def ready(
+    network: Any, tokenizer: Any, precision: Precision, device: torch.device, packable: bool | None = None
+) -> LanguageModel:
+    """A network of transformers, from wherever it came, frozen, on the device, answering greedily.
+
+    Args:
+        packable: whether texts may lie in one row; by the kind of device if absent.
+    """
     network.requires_grad_(False)
     keep_as_stored(network)
     network.to(device).eval()
@@ -156,7 +169,7 @@ def ready(network: Any, tokenizer: Any, precision: Precision, device: torch.devi
     model = LanguageModel(
         network, tokenizer, device, precision, stop_tokens(tokenizer, defaults.eos_token_id), gate, defaults
     )
-    prepare_batching(model)
+    prepare_batching(model, device.type == "cpu" if packable is None else packable)
     return model
 
 

@@ -32,8 +32,9 @@ class TokenBudget:
     """Tokens of one pass: as many as free memory has room for, up to what is quickest; half as many if that fails."""
 
     def __init__(self, model: LanguageModel) -> None:
-        most = _MOST.get(model.device.type, _MOST["cpu"])
-        fitting = int(_SHARE * free_bytes(model.device) / _bytes_per_token(model))
+        most = _MOST.get(model.kind, _MOST["cpu"])
+        room = free_bytes(model.device) if model.room is None else model.room
+        fitting = int(_SHARE * room / _bytes_per_token(model))
         self.tokens = max(_LEAST, min(most, fitting))
 
     def fits(self, work: Callable[[], None]) -> bool:

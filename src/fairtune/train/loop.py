@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from fairtune.models.packable import drops
 from fairtune.study import Training
 from fairtune.train.best import BestWeights
 from fairtune.train.checkpoint import Checkpoints
-from fairtune.train.optimizer import MasterAdamW
+from fairtune.train.optimizer import optimizer_of
 from fairtune.train.parallel import ALONE, World
 from fairtune.train.scaling import Scaling
 from fairtune.train.schedule import learning_rate_at
@@ -100,20 +101,34 @@ def train(
         DivergedError: a loss or gradient was not finite; the message names the update.
     """
     torch.manual_seed(seed + world.group.rank)  # dropout: other draws for other examples
-    tuned.model.drops = tuned.model.batching.packed and drops(tuned.model)
+    look_for_dropout(tuned)
     world.wrap(tuned)
     loop = Loop(tuned, examples, validation, training, seed, scratch, report, checkpoints, world)
     try:
         if checkpoints and checkpoints.found:
             loop.restore(checkpoints.found)
-        if training.gradient_checkpointing:
-            # Keeps only the input of each layer for the backward pass (Chen et al. 2016).
-            tuned.model.network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        return loop.run()
+        with recomputing(tuned, training):
+            return loop.run()
+    finally:
+        loop.close()
+
+
+def look_for_dropout(tuned: Tuned) -> None:
+    """Finds out whether packed texts may share what they begin with."""
+    tuned.model.drops = tuned.model.batching.packed and drops(tuned.model)
+
+
+@contextlib.contextmanager
+def recomputing(tuned: Tuned, training: Training) -> Iterator[None]:
+    """While active, and if the recipe asks for it, only the input of each layer is kept (Chen et al. 2016)."""
+    network = tuned.model.network
+    if training.gradient_checkpointing:
+        network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    try:
+        yield
     finally:
         if training.gradient_checkpointing:
-            tuned.model.network.gradient_checkpointing_disable()
-        loop.close()
+            network.gradient_checkpointing_disable()
 
 
 class Loop:
@@ -133,10 +148,7 @@ class Loop:
     ) -> None:
         self.tuned, self.training, self.world, self._checkpoints = tuned, training, world, checkpoints
         self._examples, self._validation, self._report = examples, validation, report
-        trainable = [(name, p) for name, p in tuned.model.network.named_parameters() if p.requires_grad]
-        self.optimizer = MasterAdamW(
-            [(p, tuned.rate_factor(name)) for name, p in trainable], training, Scaling(tuned.model.precision)
-        )
+        self.optimizer = optimizer_of(tuned, training)
         self.best = BestWeights(tuned, scratch)
         self.result = TrainingResult()
         self._keeps = training.keep == "best" and world.keeps

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from fairtune.methods import Tuned
 from fairtune.study import Training
 from fairtune.train.parallel.shards import own_of, whole_of
 from fairtune.train.scaling import Scaling
@@ -84,7 +85,7 @@ class MasterAdamW:
     def restore(self, state: State) -> None:
         """Takes the place of the optimizer that had this state, and gives its weights to the parameters."""
         found = {_place(name) for name in (*state.tensors, *state.facts)}
-        self._make_room({index for kind, index in found if kind != "master"})
+        self.make_room({index for kind, index in found if kind != "master"})
         for name, tensor in state.tensors.items():
             kind, index = _place(name)
             master = self.masters[index]
@@ -95,9 +96,13 @@ class MasterAdamW:
         for parameter, master in self._copied():
             parameter.copy_(master)
 
-    def _make_room(self, indices: set[int]) -> None:
-        """Lets the optimizer make its state where and as it wants it: a step of no gradient at no rate."""
-        for index in indices:
+    def make_room(self, indices: Iterable[int] | None = None) -> None:
+        """Lets the optimizer make its state where and as it wants it: a step of no gradient at no rate.
+
+        Args:
+            indices: for these parameters; for all if absent.
+        """
+        for index in range(len(self.masters)) if indices is None else indices:
             self.masters[index].grad = torch.zeros_like(self.masters[index])
         for group in self.adamw.param_groups:
             group["lr"] = 0.0
@@ -114,6 +119,12 @@ class MasterAdamW:
     def _copied(self) -> list[tuple[torch.nn.Parameter, torch.Tensor]]:
         pairs = zip(self.parameters, self.masters, strict=True)
         return [(parameter, master) for parameter, master in pairs if parameter is not master]
+
+
+def optimizer_of(tuned: Tuned, training: Training) -> MasterAdamW:
+    """The optimizer of what a method has marked as trainable."""
+    trainable = [(name, p) for name, p in tuned.model.network.named_parameters() if p.requires_grad]
+    return MasterAdamW([(p, tuned.rate_factor(name)) for name, p in trainable], training, Scaling(tuned.model.precision))
 
 
 def _adamw(groups: Any, **settings: Any) -> torch.optim.Optimizer:

@@ -1,0 +1,199 @@
+"""A run without numbers: the real training step, scoring and writing, on a model that weighs nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fairtune.data import Encoded
+from fairtune.evaluate.generation import write
+from fairtune.methods import METHODS, Course, Tuned
+from fairtune.models.likelihood import item_losses
+from fairtune.models.load import LanguageModel
+from fairtune.models.quantize import weight_bytes
+from fairtune.models.rows import Batching
+from fairtune.plan.ledger import ACTIVATIONS, ADAPTER, GRADIENTS, OPTIMIZER, WEIGHTS, Ledger, Pass, Trace
+from fairtune.plan.model import Blueprint, describe, fill
+from fairtune.plan.phantom import Simulation
+from fairtune.plan.picks import Picked, pick_scoring, pick_training
+from fairtune.study import Generation, Training
+from fairtune.train.loop import look_for_dropout, recomputing
+from fairtune.train.optimizer import optimizer_of
+from fairtune.train.parallel.alone import Alone
+from fairtune.train.parallel.parts import Part
+from fairtune.train.step import step
+
+# Answers that are written at a time (evaluate/generation.py), and how many tokens of each are simulated.
+_ROWS, _STEPS = 32, 4
+
+
+@dataclass(frozen=True)
+class Case:
+    """What of a run decides its memory and time, besides its texts."""
+
+    blueprint: Blueprint
+    method: str
+    options: Mapping[str, Any]
+    training: Training | None
+    ranks: int = 1
+    room: int | None = None
+    """Bytes of the device beside the weights; None: enough."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The texts of a run.
+
+    Attributes:
+        train: training examples, cut to their length.
+        scored: items whose likelihood is asked for; none if none is.
+        hits: whether to look for the likeliest tokens, too.
+        prompts: what is to be answered; none if nothing is written.
+        answer_tokens: the longest answer.
+    """
+
+    train: Sequence[Encoded] = ()
+    scored: Sequence[Encoded] = ()
+    hits: bool = False
+    prompts: Sequence[Sequence[int]] = ()
+    answer_tokens: int = 0
+    generation: Generation = Generation()
+    seed: int = 0
+    lessons: Path | None = None
+    """Of a teacher, for the training examples; their numbers do not matter."""
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """What a simulation found out.
+
+    Attributes:
+        weights: bytes of the weights and of what a method added.
+        training: the passes of an epoch, if any; ``scoring`` those over the scored items.
+    """
+
+    trace: Trace
+    passes: tuple[Pass, ...]
+    weights: int
+    trainable: int
+    packed: bool
+    training: Picked | None
+    scoring: Picked | None
+
+
+def simulate(case: Case, workload: Workload, tokenizer: Any = None) -> Simulated:
+    """Loads, trains, scores and writes as the run would, the largest passes of each.
+
+    Raises:
+        Exception: whatever the model's own code raises that cannot work without numbers.
+    """
+    network = describe(case.blueprint)
+    ledger = Ledger(network.get_input_embeddings().num_embeddings)
+    training = scoring = None
+    simulation = Simulation(ledger)
+    with simulation, ledger.phase("load", WEIGHTS):
+        model = fill(network, case.blueprint, tokenizer)
+        ledger.begin(ADAPTER)
+        tuned = METHODS[case.method].attach(model, case.options, Course(0, 1, workload.lessons))
+        weights = weight_bytes(tuned.model.network.parameters())
+        model.room = case.room
+        trainable = sum(p.numel() for p in tuned.model.network.parameters() if p.requires_grad)
+    with simulation:
+        if case.training is not None and len(workload.train):
+            look_for_dropout(tuned)
+            training = _picked_of(case, workload, tuned.model.batching_now)
+            _train(tuned, case.training, training, ledger)
+        with tuned.scoring():
+            if workload.scored:
+                scoring = pick_scoring(workload.scored, tuned.model.batching)
+                _score(tuned.model, scoring, workload.hits, ledger)
+            if workload.prompts:
+                _write(tuned.model, workload, ledger)
+    packed = tuned.model.batching.packed
+    return Simulated(ledger.trace, tuple(ledger.passes), weights, trainable, packed, training, scoring)
+
+
+def _picked_of(case: Case, workload: Workload, batching: Batching) -> Picked:
+    assert case.training is not None, "nothing is trained"  # noqa: S101
+    return pick_training(workload.train, case.training.batch_size, workload.seed, batching, case.ranks)
+
+
+class _Script(Alone):
+    """An update of given passes, each of which the ledger is told of."""
+
+    def __init__(self, parts: Sequence[Part], ledger: Ledger) -> None:
+        self._parts, self._ledger = parts, ledger
+
+    def parts(self, examples: Sequence[Encoded], batching: Batching) -> Iterator[Part]:
+        for part in self._parts:
+            yield part
+            self._ledger.close_pass("pass", part.computed)
+
+    def reduce(self, tensors: Sequence[torch.Tensor]) -> None:
+        self._ledger.name(GRADIENTS, [tensor.grad for tensor in tensors])
+        self._ledger.begin(OPTIMIZER)
+
+
+def _train(tuned: Tuned, training: Training, picked: Picked, ledger: Ledger) -> None:
+    """The largest pass where it takes most: with the optimizer's state there, and gradients if there would be any."""
+    together = [[picked.typical, picked.largest]] if picked.behind else [[picked.typical], [picked.largest]]
+    with ledger.phase("train", OPTIMIZER), recomputing(tuned, training):
+        tuned.model.network.train()
+        optimizer = optimizer_of(tuned, training)
+        optimizer.make_room()
+        ledger.close_pass("state", 0)
+        for parts in together:
+            ledger.begin(ACTIVATIONS)
+            batch = [item for part in parts for item in part.examples]
+            step(tuned, batch, optimizer, 1e-4, 1, _Script(parts, ledger))
+            ledger.close_pass("update", 0)
+        optimizer.close()
+
+
+def _score(model: LanguageModel, picked: Picked, hits: bool, ledger: Ledger) -> None:
+    with ledger.phase("evaluate"):
+        for part in (picked.typical, picked.largest):
+            item_losses(model, part.examples, hits=hits)
+            ledger.close_pass("pass", part.computed)
+
+
+def _write(model: LanguageModel, workload: Workload, ledger: Ledger) -> None:
+    """The longest answers, as they are when they are nearly done: a few last steps."""
+    ahead = max(0, workload.answer_tokens - _STEPS)
+    prompts = sorted(workload.prompts, key=len)[-_ROWS:]
+    flows = model.batching.branches
+    # In a flow, what a draft has written is read with its prompt when it comes back; so may what it never wrote.
+    texts = [[*prompt, *[0] * ahead] for prompt in prompts] if flows else prompts
+    with ledger.phase("generate"), _passes(model, ledger, 0 if flows else ahead):
+        write(model, texts, min(_STEPS, workload.answer_tokens), workload.generation, range(len(texts)))
+    ledger.name_caches()
+
+
+@contextlib.contextmanager
+def _passes(model: LanguageModel, ledger: Ledger, ahead: int) -> Iterator[None]:
+    """Tells the ledger of every forward pass.
+
+    Args:
+        ahead: steps that are not made. In the last of a batch, what each step adds is there so many times more.
+    """
+    passes, live = 0, [0, 0]
+
+    def began(network: Any, args: Any, kwargs: Any) -> None:
+        nonlocal passes
+        ledger.next_pass(kwargs["input_ids"].numel())
+        live.append(ledger.live)
+        if ahead and passes % _STEPS == _STEPS - 1:
+            ledger.stretch((live[-1] - live[-2]) * ahead)
+        passes += 1
+
+    hook = model.network.register_forward_pre_hook(began, with_kwargs=True)
+    try:
+        yield
+    finally:
+        hook.remove()
+        ledger.next_pass(0)
