@@ -1,1 +1,0 @@
-"""What a runtime holds for the blocks that a program asks for: one file an allocator, one protocol. All of it is light."""
