@@ -8,7 +8,13 @@ from functools import partial
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from fairtune.data import Encoded, MicroBatch, micro_batches
 from fairtune.evaluate.drafts import Answer, Chooser, Draft
@@ -77,7 +83,6 @@ def _write_padded(
     config = GenerationConfig(
         do_sample=False,
         max_new_tokens=max_new_tokens,
-        eos_token_id=model.stops,
         pad_token_id=model.stops[0],
     )
     budget, left = TokenBudget(model), list(drafts)
@@ -124,7 +129,18 @@ def _continue(model: LanguageModel, drafts: Sequence[Draft], chooser: Chooser, c
             attention_mask=mask.to(model.device),
             generation_config=config,
             logits_processor=LogitsProcessorList([_Chosen(model, drafts, chooser)]),
+            stopping_criteria=StoppingCriteriaList([_Finished(drafts)]),
         )
+
+
+class _Finished(StoppingCriteria):  # type: ignore[misc]
+    """Drafts know their own end, which is not always an end token."""
+
+    def __init__(self, drafts: Sequence[Draft]) -> None:
+        self._drafts = drafts
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **options: Any) -> torch.Tensor:
+        return torch.tensor([draft.finished for draft in self._drafts], device=input_ids.device)
 
 
 class _Chosen(LogitsProcessor):  # type: ignore[misc]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,10 @@ class Case:
     options: Mapping[str, Any]
     training: Training | None
     ranks: int = 1
+    tokens: int | None = None
+    """Of a pass at most; None for as many as are quickest."""
     room: int | None = None
-    """Bytes of the device beside the weights; None: enough."""
+    """Bytes of the device beside the weights; None: what this machine has free."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,9 @@ def simulate(case: Case, workload: Workload, tokenizer: Any = None) -> Simulated
         ledger.begin(ADAPTER)
         tuned = METHODS[case.method].attach(model, case.options, Course(0, 1, workload.lessons))
         weights = weight_bytes(tuned.model.network.parameters())
-        model.room = case.room
+        tuned.model.room = case.room
+        if case.tokens is not None:
+            tuned.model.batching = replace(tuned.model.batching, budget=case.tokens)
         trainable = sum(p.numel() for p in tuned.model.network.parameters() if p.requires_grad)
     with simulation:
         if case.training is not None and len(workload.train):
@@ -183,15 +187,15 @@ def _passes(model: LanguageModel, ledger: Ledger, ahead: int) -> Iterator[None]:
     """
     passes, live = 0, [0, 0]
 
-    def began(network: Any, args: Any, kwargs: Any) -> None:
+    def began(embeddings: Any, args: Any) -> None:
         nonlocal passes
-        ledger.next_pass(kwargs["input_ids"].numel())
+        ledger.next_pass(args[0].numel())
         live.append(ledger.live)
         if ahead and passes % _STEPS == _STEPS - 1:
             ledger.stretch((live[-1] - live[-2]) * ahead)
         passes += 1
 
-    hook = model.network.register_forward_pre_hook(began, with_kwargs=True)
+    hook = model.network.get_input_embeddings().register_forward_pre_hook(began)
     try:
         yield
     finally:

@@ -102,12 +102,35 @@ class Parameters(Part):
     trainable_bytes: int | None = Field(default=None, description="of these, what is trained")
 
 
+class PlannedPhase(Part):
+    """What was predicted of a phase."""
+
+    peak_bytes: int | None = Field(description="as the phase itself is measured")
+    seconds: float | None
+    terms: dict[str, int] = Field(
+        default={}, description="bytes of the peak: weights, adapter, gradients, optimizer, activations, logits, cache, …"
+    )
+    reason: str | None = Field(default=None, description="why a number is missing")
+
+
+Fit = Literal["fits", "tight", "does_not_fit", "unknown"]
+
+
 class Plan(Part):
-    """What was predicted before the run."""
+    """What was predicted before the run. ``peak_bytes`` is the largest of its phases, ``seconds`` their sum."""
 
     peak_bytes: int | None = None
     seconds: float | None = None
     reason: str | None = "no plan was made before this run"
+    device: str | None = Field(default=None, description="for which it was made; `fairtune devices` lists them")
+    budget_bytes: int | None = Field(default=None, description="what the run may take; None where nobody knows")
+    verdict: Fit = "unknown"
+    binding: str | None = Field(default=None, description="what the peak is mostly made of")
+    phases: dict[Phase, PlannedPhase] = {}
+    simulated: bool = Field(default=True, description="false: a bound, since the model's code cannot be simulated")
+    batch_tokens: int | None = Field(default=None, description="most tokens of a pass that fit; None where not sought")
+    advice: str | None = Field(default=None, description="the cheapest change with which it fits")
+    assumed: tuple[str, ...] = Field(default=(), description="what was not known, and taken to be so")
 
 
 class Overlap(Part):
