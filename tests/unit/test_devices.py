@@ -114,11 +114,13 @@ def test_slices_are_shares_of_their_whole(card):
 
 def test_a_device_is_found_by_its_name_and_another_gets_the_nearest():
     assert find_device(" RTX-4090 ") is DEVICES["rtx-4090"]
-    for wrong, right in (("4090", "rtx-4090"), ("h100-mig-20", "h100-mig-20gb"), ("m2pro", "m2-pro")):
+    for wrong, right in (("4090", "rtx-4090"), ("h100-mig-21gb", "h100-mig-20gb"), ("m2pro", "m2-pro")):
         with pytest.raises(
             SpecError, match=rf"device '{wrong}': unknown; did you mean '{right}'\? allowed: a100-40gb,"
         ):
             find_device(wrong)
+    with pytest.raises(SpecError, match=r"'h100': unknown; there are h100-80gb, h100-pcie, h100-mig-10gb, .*-40gb$"):
+        find_device("h100")
 
 
 def test_memory_can_be_given_and_says_so():

@@ -156,7 +156,9 @@ def find_device(text: str) -> Device:
 
         return device_here(name)
     if name not in DEVICES:
-        raise SpecError(f"device '{text}': unknown; {suggest(name, [*DEVICES, 'auto', 'cuda', 'mps'])}")
+        several = [known for known in DEVICES if name and known.startswith(name)]
+        said = f"there are {', '.join(several)}" if several else suggest(name, [*DEVICES, "auto", "cuda", "mps"])
+        raise SpecError(f"device '{text}': unknown; {said}")
     return DEVICES[name]
 
 
