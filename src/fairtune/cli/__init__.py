@@ -207,6 +207,46 @@ def tasks(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def devices(
+    as_json: AsJson = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure this machine's processor now: a second or two.")
+    ] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="As the tables of the documentation.")] = False,
+) -> None:
+    """List the devices to plan for: their memory, how fast they are, and what is here."""
+    from fairtune.report.devices_table import device_json, device_rows, markdown_page, rate_rows, with_those_here
+
+    if as_markdown:
+        typer.echo(markdown_page(), nl=False)
+        return
+    from fairtune.plan.here import devices_here  # with it comes torch
+    from fairtune.plan.measure import known_rates, measure_cpu
+
+    rates = measure_cpu(again=True) if measure else known_rates()
+    here = devices_here(rates)
+    found = with_those_here(here)
+    if as_json:
+        _print_rows(device_json(found, here, rates.as_json() if rates else None), as_json)
+    else:
+        _print_rows(device_rows(found, here), as_json)
+        _say_of_rates(rates, rate_rows(rates.as_json()) if rates and measure else [])
+
+
+def _say_of_rates(rates: Any, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        _out().print()
+        _print_rows(rows, as_json=False)
+    if rates is None:
+        said = "This processor was not measured yet: `fairtune devices --measure` takes a second or two."
+    elif not rates.is_steady:
+        said = "Others kept this machine busy: the processor is faster than that, and nothing was remembered."
+    else:
+        return
+    _errors().print(Text(f"Note: {said}"), soft_wrap=True)
+
+
+@app.command()
 def schema(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A file instead of the terminal.")] = None,
 ) -> None:
