@@ -57,10 +57,10 @@ def outcomes_of(
     if sizes is not None:
         counted = zip(outcomes, sizes, strict=True)
         outcomes = [replace(outcome, words=words, bytes=size) for outcome, (words, size) in counted]
-    if _needs(spec, "likelihood"):
+    if needs(spec, "likelihood"):
         outcomes = _with_losses(spec, model, test, outcomes, meter)
         yield Known("likelihood", outcomes, Stated(windows=windows_stated(spec, splits, context)))
-    if not _needs(spec, "generation"):
+    if not needs(spec, "generation"):
         return
     speed: dict[str, float] = {}
     stated = Stated()
@@ -80,7 +80,7 @@ def outcomes_of(
 
 def room_for_answers(spec: RunSpec) -> int:
     """Tokens that may be written after a prompt."""
-    writes = _needs(spec, "generation") and spec.task.task.predict == "generate"
+    writes = needs(spec, "generation") and spec.task.task.predict == "generate"
     return spec.task.task.max_new_tokens if writes else 0
 
 
@@ -88,7 +88,7 @@ def _with_losses(
     spec: RunSpec, model: LanguageModel, test: list[Encoded], outcomes: list[Outcome], meter: PhaseMeter
 ) -> list[Outcome]:
     with meter.phase("evaluate", len(outcomes)) as progress:
-        losses = item_losses(model, test, progress.advance, hits=_reads(spec, "hits"))
+        losses = item_losses(model, test, progress.advance, hits=reads(spec, "hits"))
     return [
         replace(outcome, loss=item.loss, loss_tokens=item.tokens, hits=item.hits)
         for outcome, item in zip(outcomes, losses, strict=True)
@@ -122,9 +122,11 @@ def _answered(outcome: Outcome, answer: Answer) -> Outcome:
     return replace(outcome, output=answer.text, output_tokens=answer.tokens, stopped=answer.stopped)
 
 
-def _needs(spec: RunSpec, what: str) -> bool:
+def needs(spec: RunSpec, what: str) -> bool:
+    """Whether a metric of the run needs likelihoods, or answers."""
     return any(metric.needs == what for metric in metrics_of(spec).values())
 
 
-def _reads(spec: RunSpec, field: str) -> bool:
+def reads(spec: RunSpec, field: str) -> bool:
+    """Whether a metric of the run looks at something that is only counted for it."""
     return any(field in metric.reads for metric in metrics_of(spec).values())

@@ -2,11 +2,143 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
+import torch
+
+from fairtune.data import Splits
+from fairtune.errors import FairtuneError
+from fairtune.execute.items import own_splits, training_texts
+from fairtune.execute.workload import Texts, read_texts, workload_of
+from fairtune.methods import METHODS
+from fairtune.models.opening import open_tokenizer
+from fairtune.models.precision import COMPUTE
+from fairtune.models.shape import positions
+from fairtune.models.shape_of import describe_for_plan, open_config
+from fairtune.models.sources import ModelShape
+from fairtune.plan.bound import bound
+from fairtune.plan.calibration import Calibration, calibration_of
+from fairtune.plan.cost import Clock, MeasuredClock, StatedClock
 from fairtune.plan.devices import Device
-from fairtune.records import Plan
+from fairtune.plan.measure import measure_cpu
+from fairtune.plan.model import Blueprint
+from fairtune.plan.predict import Machine, predict
+from fairtune.plan.sharing import Sharing, shared
+from fairtune.plan.simulate import CannotSimulateError, Case, Simulated, simulate
+from fairtune.plan.verdict import MARGIN, binding_of, fit_of, highest
+from fairtune.records import Phase, Plan, PlannedPhase
 from fairtune.study import RunSpec
+
+# What a recipe says that changes neither memory nor the work of an update.
+_NO_MATTER = {"learning_rate", "schedule", "warmup", "weight_decay", "max_grad_norm", "keep", "early_stopping"}
+
+
+@dataclass(frozen=True)
+class Known:
+    """A model as far as a plan needs it."""
+
+    shape: ModelShape
+    config: Any
+    texts: Texts
+
+
+class Planner:
+    """Plans runs of one study, and remembers what is alike.
+
+    Args:
+        budget_bytes: what each process may take; the device's memory if absent.
+        said: told in words what is fetched.
+    """
+
+    def __init__(
+        self, device: Device, budget_bytes: int | None, said: Callable[[str], None] = lambda text: None
+    ) -> None:
+        self.device = device
+        self.budget_bytes = device.memory_bytes if budget_bytes is None else budget_bytes
+        self._said = said
+        self._splits: dict[str, Splits] = {}
+        self._models: dict[tuple[str, str], Known] = {}
+        self._plans: dict[str, Plan] = {}
+        self.calibration: Calibration = calibration_of(device.name)
+        self._clock = _clock_of(device)
+
+    def plan(self, spec: RunSpec) -> Plan:
+        """Of one run. What cannot be planned is a plan that says why."""
+        key = _key(spec)
+        if key not in self._plans:
+            try:
+                self._plans[key] = self._planned(spec)
+            except FairtuneError as error:
+                self._plans[key] = self._verdict({}, reason=str(error))
+        return self._plans[key]
+
+    def _planned(self, spec: RunSpec) -> Plan:
+        known = self._known(spec)
+        with tempfile.TemporaryDirectory(prefix="fairtune-plan-") as scratch:
+            workload, amount, assumed = workload_of(spec, known.texts, Path(scratch))
+            case = self._case(spec, known)
+            try:
+                found = simulate(case, workload, known.texts.tokenizer)
+            except CannotSimulateError as error:
+                return self._bounded(case, error, assumed)
+        if spec.ranks > 1:
+            sharing = Sharing(spec.parallel.strategy, spec.ranks, self.device.interconnect)
+            found, amount = shared(found, amount, sharing)
+        machine = Machine(self.device, self._clock, self.calibration.runtime, self.calibration.speed)
+        phases = predict(found, amount, machine, _stored_bytes(found, known, spec))
+        return self._verdict(phases, assumed=assumed)
+
+    def _case(self, spec: RunSpec, known: Known) -> Case:
+        code = METHODS[spec.method.name].quantization(spec.method.options, spec.precision)
+        blueprint = Blueprint(known.config, spec.precision, code, self.device.kind, known.texts.parts.longest)
+        room = self.budget_bytes if self.device.kind != "cpu" else None
+        tokens = spec.budget.batch_tokens
+        return Case(blueprint, spec.method.name, spec.method.options, spec.training, spec.ranks, tokens, room)
+
+    def _known(self, spec: RunSpec) -> Known:
+        """The configuration of the run's model, and the task as it reads it."""
+        splits = self._splits.setdefault(spec.task.fingerprint, own_splits(spec))
+        key = (spec.model.model_dump_json(), spec.task.fingerprint)
+        if key not in self._models:
+            shape = describe_for_plan(spec.model, self._said, training_texts(splits))
+            config = open_config(shape, spec.model)
+            here = spec.model.scratch is not None or shape.folder is not None
+            tokenizer = open_tokenizer(spec.model, shape.folder, training_texts(splits)) if here else None
+            text = config.get_text_config()
+            self._models[key] = Known(shape, config, read_texts(splits, tokenizer, text.vocab_size, positions(config)))
+        return self._models[key]
+
+    def _bounded(self, case: Case, error: CannotSimulateError, assumed: tuple[str, ...]) -> Plan:
+        blueprint = case.blueprint
+        size, tokens = COMPUTE[blueprint.precision].itemsize, case.tokens or 1024
+        config, runtime = blueprint.config.get_text_config(), max(self.calibration.runtime.values(), default=0)
+        phases = bound(config, error.weights, error.trainable, tokens, blueprint.longest, size, runtime)
+        told = f"its code cannot be simulated ({error}): peaks are bounds from above"
+        return self._verdict(phases, assumed=(*assumed, told)).model_copy(update={"simulated": False})
+
+    def _verdict(
+        self, phases: dict[Phase, PlannedPhase], assumed: tuple[str, ...] = (), reason: str | None = None
+    ) -> Plan:
+        found = highest(phases)
+        peak = None if found is None else found[1]
+        beside = (self.device.context_bytes or 0) if self.device.kind == "cuda" else 0
+        seconds = [planned.seconds for planned in phases.values() if planned.seconds is not None]
+        return Plan(
+            peak_bytes=peak,
+            seconds=sum(seconds) if seconds else None,
+            reason=reason,
+            device=self.device.name,
+            budget_bytes=self.budget_bytes,
+            verdict=fit_of(None if peak is None else peak + beside, self.budget_bytes, MARGIN),
+            binding=binding_of(phases),
+            phases=phases,
+            assumed=assumed,
+        )
 
 
 def plan_runs(
@@ -23,4 +155,41 @@ def plan_runs(
         thorough: also look for the most tokens of a pass that fit, and for what makes fit what does not.
         done: told how many runs have a plan.
     """
-    raise NotImplementedError
+    planner, plans = Planner(device, budget_bytes), dict[str, Plan]()
+    for count, spec in enumerate(specs, 1):
+        plans[spec.run_id] = planner.plan(spec)
+        done(count)
+    return advised(planner, specs, plans) if thorough else plans
+
+
+def _key(spec: RunSpec) -> str:
+    """Equal for runs that differ in nothing that a plan depends on: seeds and rates, say."""
+    told = spec.model_dump(mode="json", exclude={"run_id", "study", "seed", "checkpoint", "allow_leakage"})
+    training = told["training"]
+    if training is not None:
+        told["training"] = {key: value for key, value in training.items() if key not in _NO_MATTER}
+    return json.dumps(told, sort_keys=True)
+
+
+def _clock_of(device: Device) -> Clock | None:
+    if device.kind == "cpu":
+        return MeasuredClock(measure_cpu())
+    return StatedClock(device) if device.bandwidth else None
+
+
+def _stored_bytes(found: Simulated, known: Known, spec: RunSpec) -> int | None:
+    """Bytes of the weights' files, where what is loaded is not what lies in them."""
+    stored = known.shape.stored
+    if stored is None or spec.model.scratch is not None:
+        return None
+    kind = getattr(torch, stored)
+    code = METHODS[spec.method.name].quantization(spec.method.options, spec.precision)
+    if code is None and kind == _weights_type(spec):
+        return None
+    return found.parameters * kind.itemsize
+
+
+def _weights_type(spec: RunSpec) -> torch.dtype:
+    from fairtune.models.precision import WEIGHTS
+
+    return WEIGHTS[spec.precision]

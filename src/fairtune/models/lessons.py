@@ -111,6 +111,18 @@ def write_lessons(
     unfinished.rename(folder)
 
 
+def blank_lessons(examples: Sequence[Encoded], top_k: int | Literal["all"], width: int, folder: Path) -> Path:
+    """Lessons of zeros, in which a student's step can be tried: files with holes, which take no room."""
+    tokens = sum(item.answer_tokens for item in examples)
+    folder.mkdir(parents=True, exist_ok=True)
+    for array in _arrays(folder, tokens, width if top_k == "all" else min(top_k, width), width).values():
+        array.flush()
+    stops = np.cumsum([item.answer_tokens for item in examples]).tolist()
+    spans = {item.id: (stop - item.answer_tokens, stop) for item, stop in zip(examples, stops, strict=True)}
+    (folder / _DESCRIPTION).write_text(json.dumps({"width": width, "spans": spans}) + "\n", encoding="utf-8")
+    return folder
+
+
 def _arrays(folder: Path, tokens: int, kept: int, width: int) -> dict[str, Any]:
     def create(name: str, kind: Any, shape: tuple[int, ...]) -> Any:
         return np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=kind, shape=shape)

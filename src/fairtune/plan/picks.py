@@ -55,13 +55,17 @@ def pick_training(examples: Sequence[Encoded], batch_size: int, seed: int, batch
 
 def pick_scoring(examples: Sequence[Encoded], batching: Batching) -> Picked:
     """Of the passes that score a part of the data, all of which are looked at."""
-    parts = [Part([examples[row] for row in micro.rows], micro.computed, micro.padding) for micro in batching.cut(examples)]
+    parts = [
+        Part([examples[row] for row in micro.rows], micro.computed, micro.padding) for micro in batching.cut(examples)
+    ]
     return Picked(_median(parts), max(parts, key=_size), False, tuple(part.computed for part in parts))
 
 
 def _looked_at(examples: Sequence[Encoded], order: Sequence[Sequence[int]], seed: int) -> list[int]:
     """Updates all over the epoch, and those that hold the longest texts."""
-    lengths = np.array([len(item.tokens) for item in examples]) if not hasattr(examples, "lengths") else examples.lengths
+    lengths = (
+        np.array([len(item.tokens) for item in examples]) if not hasattr(examples, "lengths") else examples.lengths
+    )
     longest = set(np.argsort(-lengths, kind="stable")[:_LONGEST].tolist())
     spread = np.linspace(0, len(order) - 1, min(_UPDATES, len(order))).astype(int).tolist()
     with_longest = [index for index, rows in enumerate(order) if longest.intersection(rows)]

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from fairtune.data import Encoded
+from fairtune.errors import FairtuneError
 from fairtune.evaluate.generation import write
 from fairtune.methods import METHODS, Course, Tuned
 from fairtune.models.likelihood import item_losses
@@ -30,6 +31,7 @@ from fairtune.train.step import step
 
 # Answers that are written at a time (evaluate/generation.py), and how many tokens of each are simulated.
 _ROWS, _STEPS = 32, 4
+_GREEDY = Generation()
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Workload:
     """The texts of a run.
 
     Attributes:
-        train: training examples, cut to their length.
+        train: training examples, cut to their length, as ``validation``.
         scored: items whose likelihood is asked for; none if none is.
         hits: whether to look for the likeliest tokens, too.
         prompts: what is to be answered; none if nothing is written.
@@ -60,11 +62,12 @@ class Workload:
     """
 
     train: Sequence[Encoded] = ()
+    validation: Sequence[Encoded] = ()
     scored: Sequence[Encoded] = ()
     hits: bool = False
     prompts: Sequence[Sequence[int]] = ()
     answer_tokens: int = 0
-    generation: Generation = Generation()
+    generation: Generation = _GREEDY
     seed: int = 0
     lessons: Path | None = None
     """Of a teacher, for the training examples; their numbers do not matter."""
@@ -86,40 +89,75 @@ class Simulated:
     packed: bool
     training: Picked | None
     scoring: Picked | None
+    prompt_tokens: tuple[int, ...] = ()
+    validation_tokens: int = 0
+
+
+class CannotSimulateError(Exception):
+    """The model's own code does what cannot be done without numbers.
+
+    Attributes:
+        weights: bytes of the model as it is loaded, the method's own included.
+        trainable: weights that are trained.
+    """
+
+    def __init__(self, cause: Exception, weights: int, trainable: int) -> None:
+        super().__init__(f"{type(cause).__name__}: {cause}")
+        self.weights, self.trainable = weights, trainable
 
 
 def simulate(case: Case, workload: Workload, tokenizer: Any = None) -> Simulated:
     """Loads, trains, scores and writes as the run would, the largest passes of each.
 
     Raises:
-        Exception: whatever the model's own code raises that cannot work without numbers.
+        CannotSimulateError: the model's code cannot work without numbers.
+        SpecError: the method does not suit the model.
     """
     network = describe(case.blueprint)
     ledger = Ledger(network.get_input_embeddings().num_embeddings)
-    training = scoring = None
     simulation = Simulation(ledger)
-    with simulation, ledger.phase("load", WEIGHTS):
+    with simulation:
+        tuned = _loaded(network, case, workload, tokenizer, ledger)
+        weights = weight_bytes(tuned.model.network.parameters())
+        trainable = sum(p.numel() for p in tuned.model.network.parameters() if p.requires_grad)
+        try:
+            picked = _worked(tuned, case, workload, ledger)
+        except FairtuneError:
+            raise
+        except Exception as error:  # a model's own code, made to work with numbers
+            raise CannotSimulateError(error, weights, trainable) from error
+    batching = tuned.model.batching
+    validation = sum(micro.computed for micro in batching.cut(workload.validation))
+    prompts = tuple(map(len, workload.prompts))
+    found = ledger.trace, tuple(ledger.passes), weights, trainable, batching.packed
+    return Simulated(*found, *picked, prompts, validation)
+
+
+def _loaded(network: Any, case: Case, workload: Workload, tokenizer: Any, ledger: Ledger) -> Tuned:
+    with ledger.phase("load", WEIGHTS):
         model = fill(network, case.blueprint, tokenizer)
         ledger.begin(ADAPTER)
         tuned = METHODS[case.method].attach(model, case.options, Course(0, 1, workload.lessons))
-        weights = weight_bytes(tuned.model.network.parameters())
-        tuned.model.room = case.room
-        if case.tokens is not None:
-            tuned.model.batching = replace(tuned.model.batching, budget=case.tokens)
-        trainable = sum(p.numel() for p in tuned.model.network.parameters() if p.requires_grad)
-    with simulation:
-        if case.training is not None and len(workload.train):
-            look_for_dropout(tuned)
-            training = _picked_of(case, workload, tuned.model.batching_now)
-            _train(tuned, case.training, training, ledger)
-        with tuned.scoring():
-            if workload.scored:
-                scoring = pick_scoring(workload.scored, tuned.model.batching)
-                _score(tuned.model, scoring, workload.hits, ledger)
-            if workload.prompts:
-                _write(tuned.model, workload, ledger)
-    packed = tuned.model.batching.packed
-    return Simulated(ledger.trace, tuple(ledger.passes), weights, trainable, packed, training, scoring)
+    tuned.model.room = case.room
+    if case.tokens is not None:
+        tuned.model.batching = replace(tuned.model.batching, budget=case.tokens)
+    return tuned
+
+
+def _worked(tuned: Tuned, case: Case, workload: Workload, ledger: Ledger) -> tuple[Picked | None, Picked | None]:
+    """All phases after loading; gives the passes of training and of scoring."""
+    training = scoring = None
+    if case.training is not None and len(workload.train):
+        look_for_dropout(tuned)
+        training = _picked_of(case, workload, tuned.model.batching_now)
+        _train(tuned, case.training, training, ledger)
+    with tuned.scoring():
+        if workload.scored:
+            scoring = pick_scoring(workload.scored, tuned.model.batching)
+            _score(tuned.model, scoring, workload.hits, ledger)
+        if workload.prompts:
+            _write(tuned.model, workload, ledger)
+    return training, scoring
 
 
 def _picked_of(case: Case, workload: Workload, batching: Batching) -> Picked:
