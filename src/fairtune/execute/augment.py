@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 _AT_ONCE = 256
 
 
-def resolve_augment(choice: AugmentChoice, root: Path) -> AugmentChoice:
+def resolve_augment(choice: AugmentChoice, root: Path, weights: bool = True) -> AugmentChoice:
     """The choice with what stands for the files and models that it uses.
+
+    Args:
+        weights: whether models must have any, as they must to be run.
 
     Raises:
         SpecError: a file is missing or wrong.
@@ -37,7 +40,7 @@ def resolve_augment(choice: AugmentChoice, root: Path) -> AugmentChoice:
     """
     kind = AUGMENTATIONS[choice.name]
     options = kind.options.model_validate(choice.options)
-    models = {name: identify(ref, root) for name, ref in kind.models(options).items()}
+    models = {name: identify(ref, root, weights) for name, ref in kind.models(options).items()}
     chosen = {key: value for key, value in choice.chosen.items() if key not in kind.places}
     return choice.model_copy(
         update={

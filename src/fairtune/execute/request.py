@@ -34,6 +34,7 @@ from fairtune.study import (
     load_study,
     resolve_judge,
 )
+from fairtune.study.expand import IdentifyModel
 from fairtune.tasks import TASKS
 
 
@@ -70,8 +71,11 @@ class Request:
         return find_leaks(self.loaded.task, self.splits, self.splits.fingerprint())
 
 
-def read_request(path: Path) -> Request:
+def read_request(path: Path, weights: bool = True) -> Request:
     """Reads a study file and resolves everything it names.
+
+    Args:
+        weights: whether models must have any, as they must to be run; a configuration is enough to plan them.
 
     Raises:
         SpecError: the file is wrong.
@@ -79,6 +83,7 @@ def read_request(path: Path) -> Request:
         ModelError: a model cannot be found.
     """
     words = vocabulary()
+    identified = functools.partial(identify, weights=weights)
     loaded = load_study(path, words)
     splits = load_splits(loaded.task, loaded.task_root)
     problems = [
@@ -91,28 +96,28 @@ def read_request(path: Path) -> Request:
     specs = expand(
         loaded,
         words,
-        identify,
+        identified,
         splits.fingerprint(),
-        resolve_augment,
+        functools.partial(resolve_augment, weights=weights),
         splits.labels,
         find_benchmarks(loaded, str(path)),
     )
     problems = beyond_limits(specs)
     if problems:
         raise SpecError(problems, str(path))
-    judge, pairs = _judge(loaded, specs, str(path))
+    judge, pairs = _judge(loaded, specs, identified, str(path))
     return Request(loaded, tuple(specs), splits, judge, tuple(pairs))
 
 
 def _judge(
-    loaded: LoadedStudy, specs: Sequence[RunSpec], where: str
+    loaded: LoadedStudy, specs: Sequence[RunSpec], identified: IdentifyModel, where: str
 ) -> tuple[JudgeChoice | None, list[tuple[RunSpec, RunSpec]]]:
     """The judge that the study names, and what it is to compare."""
     asked = loaded.study.judge
     if asked is None:
         return None, []
     try:
-        return resolve_judge(asked, loaded.root, identify), find_pairs(asked.against, specs)
+        return resolve_judge(asked, loaded.root, identified), find_pairs(asked.against, specs)
     except SpecError as error:
         raise SpecError(error.problems, where) from None
     except ModelError as error:

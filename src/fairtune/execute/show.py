@@ -105,7 +105,7 @@ def _model_of(opened: Opened, asked: str | None) -> tuple[ModelRef, Path, tuple[
 
 
 def _names(refs: Iterable[ModelRef], root: Path) -> Iterator[str]:
-    return (identify(ref, root).name for ref in refs)
+    return (identify(ref, root, weights=False).name for ref in refs)
 
 
 def _open(opened: Opened, model: ModelChoice, say: Say) -> _Reader:

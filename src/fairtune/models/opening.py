@@ -11,7 +11,7 @@ import torch
 from fairtune.errors import ModelError
 from fairtune.models.load import LanguageModel, load_config, load_model, load_tokenizer
 from fairtune.models.quantize import Quantization
-from fairtune.models.scratch import make_model, make_tokenizer
+from fairtune.models.scratch import make_config, make_model, make_tokenizer
 from fairtune.models.shape import positions
 from fairtune.study import ModelChoice, Precision
 
@@ -32,6 +32,20 @@ def open_tokenizer(model: ModelChoice, folder: Path | None, texts: Iterable[str]
     if model.scratch is not None:
         return make_tokenizer(model.scratch, texts)
     return load_tokenizer(_there(model, folder), model.trust_remote_code)
+
+
+def made_config(model: ModelChoice, texts: Iterable[str]) -> Any:
+    """transformers' configuration of a model that is made, not read.
+
+    Args:
+        texts: as for :func:`open_tokenizer`, which decides how many tokens there are.
+
+    Raises:
+        ModelError: the model is not from scratch; its tokenizer is not readable.
+    """
+    if model.scratch is None:
+        raise ModelError(f"model '{model.name}': has neither a configuration nor a shape")
+    return make_config(model.scratch, make_tokenizer(model.scratch, texts))
 
 
 def context_of(model: ModelChoice, folder: Path | None) -> int | None:

@@ -69,7 +69,7 @@ class Scratch(Strict):
 
 
 class ModelRef(Strict):
-    """Where a model's weights come from: a source, or nowhere."""
+    """Where a model's weights come from: a source, or nowhere; and how it is built, where only that is known."""
 
     source: str = Field(
         default="",
@@ -79,6 +79,10 @@ class ModelRef(Strict):
     scratch: Scratch | None = Field(
         default=None, description="random weights in a shape of your own; instead of source"
     )
+    config: Annotated[str, Field(min_length=1)] | dict[str, Any] | None = Field(
+        default=None,
+        description="to plan by where the source cannot be had, or instead of one: ./folder, ./config.json, its keys",
+    )
     revision: str | None = Field(default=None, description="branch, tag or commit of a hub model")
     trust_remote_code: bool = Field(default=False, description="run Python code that comes with the model")
     first_layers: Count | None = Field(
@@ -86,10 +90,22 @@ class ModelRef(Strict):
     )
     name: str | None = Field(default=None, description="what tables call it; the source's last part if absent")
 
+    @field_validator("config")
+    @classmethod
+    def _of_an_architecture(cls, value: str | dict[str, Any] | None) -> str | dict[str, Any] | None:
+        if isinstance(value, dict) and not isinstance(value.get("model_type"), str):
+            told = "needs a `model_type`, as a config.json has it: llama, qwen2, gemma3_text, …"
+            raise ValueError(told)  # noqa: TRY004 - pydantic collects ValueErrors
+        return value
+
     @model_validator(mode="after")
     def _from_somewhere(self) -> ModelRef:
-        if bool(self.source) == (self.scratch is not None):
-            raise ValueError("needs `source` or `scratch`, and not both")
+        if not self.source and self.scratch is None and self.config is None:
+            raise ValueError("needs a `source`, `scratch`, or a `config` to plan by")
+        if self.scratch and (self.source or self.config is not None):
+            raise ValueError("a model from scratch has its shape under `scratch`; leave `source` and `config` out")
+        if self.revision and not self.source and self.config is not None:
+            raise ValueError("a revision is one of a hub model, and there is no `source`")
         if self.scratch and (self.revision or self.trust_remote_code or self.first_layers):
             raise ValueError("a model from scratch has no revision, no code of its own, and no more layers than it has")
         return self
@@ -258,12 +274,19 @@ class Study(Strict):
 
 
 class ModelChoice(Strict):
-    """A model as resolved for a run. ``fingerprint`` stands for the content of its weights."""
+    """A model as resolved for a run.
+
+    ``fingerprint`` stands for the content of its weights; for its configuration where only that is known
+    (``config:…``), and the model can be planned and not run.
+    """
 
     name: str
     kind: str = Field(default="", description="which kind of place the source is")
     source: str
     scratch: Scratch | None = Field(default=None, description="its shape, where it has no weights yet")
+    config: str | dict[str, Any] | None = Field(
+        default=None, description="its configuration as the study states it: a full path, or its keys"
+    )
     revision: str | None = Field(default=None, description="the commit that was asked for, where there is one")
     trust_remote_code: bool = False
     first_layers: int | None = Field(default=None, description="layers that are kept, from the first; None for all")

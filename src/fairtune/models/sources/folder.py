@@ -7,22 +7,11 @@ from pathlib import Path
 
 from fairtune.cache import sha256_of
 from fairtune.errors import ModelError
-from fairtune.models.sources.place import Resolved, Say
-from fairtune.study import ModelRef
+from fairtune.models.sources.described import CONFIG, descriptions, hash_in, shape_in
+from fairtune.models.sources.place import ModelShape, NotHereError, Resolved, Say
+from fairtune.study import ModelChoice, ModelRef
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-# Not model.safetensors.index.json: the weights themselves are hashed.
-_DESCRIPTIONS = (
-    "*config.json",
-    "tokenizer*.json",
-    "*.jinja",
-    "*.model",
-    "*.spm",
-    "vocab*",
-    "merges.txt",
-    "added_tokens.json",
-    "*.py",
-)
 
 
 def claims(ref: ModelRef, root: Path) -> bool:
@@ -47,9 +36,25 @@ def resolve(ref: ModelRef, root: Path) -> Resolved:
     return Resolved(str(folder), f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:32]}")
 
 
-def descriptions(folder: Path) -> list[Path]:
-    """The files of a folder that say how weights are used: configuration, tokenizer, chat template, code."""
-    return sorted({file for pattern in _DESCRIPTIONS for file in folder.glob(pattern)})
+def outline(ref: ModelRef, root: Path) -> Resolved:
+    """As :func:`resolve`; of a folder without safetensors, a hash over its configuration and tokenizer.
+
+    Raises:
+        ModelError: no such folder, or no config.json in it.
+    """
+    folder = _with_config(full_path(ref.source, root))
+    if next(folder.glob("*.safetensors"), None):
+        return resolve(ref, root)
+    return Resolved(str(folder), hash_in(folder))
+
+
+def shape(model: ModelChoice, say: Say) -> ModelShape:
+    """What the folder says, weights or not.
+
+    Raises:
+        ModelError: no such folder, or no config.json in it.
+    """
+    return shape_in(_with_config(Path(model.source)), "its folder")
 
 
 def full_path(text: str, root: Path) -> Path:
@@ -83,11 +88,7 @@ def require_safetensors(folder: Path) -> list[Path]:
     Raises:
         ModelError: no such folder; no config.json; no weights; only pickled weights, which can run code.
     """
-    if not folder.is_dir():
-        raise ModelError(f"model folder {folder}: no such folder; relative paths start from the study file's folder")
-    if not (folder / "config.json").exists():
-        raise ModelError(f"model folder {folder}: has no config.json; save a model there with save_pretrained()")
-    weights = sorted(folder.glob("*.safetensors"))
+    weights = sorted(_with_config(folder).glob("*.safetensors"))
     if weights:
         return weights
     pickles = sorted(file.name for pattern in _PICKLES for file in folder.glob(pattern))
@@ -97,3 +98,11 @@ def require_safetensors(folder: Path) -> list[Path]:
             "Where you trust them, load them once with transformers and save_pretrained(), which writes safetensors"
         )
     raise ModelError(f"model folder {folder}: has no weights; *.safetensors files are needed")
+
+
+def _with_config(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise NotHereError(f"model folder {folder}: no such folder; relative paths start from the study file's folder")
+    if not (folder / CONFIG).exists():
+        raise ModelError(f"model folder {folder}: has no {CONFIG}; save a model there with save_pretrained()")
+    return folder

