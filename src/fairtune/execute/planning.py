@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ import torch
 
 from fairtune.data import Splits
 from fairtune.errors import FairtuneError
+from fairtune.execute.advice import advised
 from fairtune.execute.items import own_splits, training_texts
 from fairtune.execute.workload import Texts, read_texts, workload_of
 from fairtune.methods import METHODS
 from fairtune.models.opening import open_tokenizer
-from fairtune.models.precision import COMPUTE
+from fairtune.models.precision import COMPUTE, WEIGHTS
 from fairtune.models.shape import positions
 from fairtune.models.shape_of import describe_for_plan, open_config
 from fairtune.models.sources import ModelShape
@@ -28,7 +29,7 @@ from fairtune.plan.devices import Device
 from fairtune.plan.measure import measure_cpu
 from fairtune.plan.model import Blueprint
 from fairtune.plan.predict import Machine, predict
-from fairtune.plan.sharing import Sharing, shared
+from fairtune.plan.sharing import Sharing
 from fairtune.plan.simulate import CannotSimulateError, Case, Simulated, simulate
 from fairtune.plan.verdict import MARGIN, binding_of, fit_of, highest
 from fairtune.records import Phase, Plan, PlannedPhase
@@ -86,19 +87,22 @@ class Planner:
                 found = simulate(case, workload, known.texts.tokenizer)
             except CannotSimulateError as error:
                 return self._bounded(case, error, assumed)
-        if spec.ranks > 1:
-            sharing = Sharing(spec.parallel.strategy, spec.ranks, self.device.interconnect)
-            found, amount = shared(found, amount, sharing)
-        machine = Machine(self.device, self._clock, self.calibration.runtime, self.calibration.speed)
+        machine = self._machine(spec)
         phases = predict(found, amount, machine, _stored_bytes(found, known, spec))
         return self._verdict(phases, assumed=assumed)
+
+    def _machine(self, spec: RunSpec) -> Machine:
+        # Processes of one processor exchange through its memory.
+        bandwidth = self.device.interconnect or (self.device.bandwidth if self.device.kind == "cpu" else None)
+        sharing = Sharing(spec.parallel.strategy, spec.ranks, bandwidth) if spec.ranks > 1 else None
+        return Machine(self.device, self._clock, self.calibration.runtime, self.calibration.speed, sharing)
 
     def _case(self, spec: RunSpec, known: Known) -> Case:
         code = METHODS[spec.method.name].quantization(spec.method.options, spec.precision)
         blueprint = Blueprint(known.config, spec.precision, code, self.device.kind, known.texts.parts.longest)
         room = self.budget_bytes if self.device.kind != "cpu" else None
-        tokens = spec.budget.batch_tokens
-        return Case(blueprint, spec.method.name, spec.method.options, spec.training, spec.ranks, tokens, room)
+        tokens, sharded = spec.budget.batch_tokens, spec.ranks > 1 and spec.parallel.strategy == "fsdp"
+        return Case(blueprint, spec.method.name, spec.method.options, spec.training, spec.ranks, sharded, tokens, room)
 
     def _known(self, spec: RunSpec) -> Known:
         """The configuration of the run's model, and the task as it reads it."""
@@ -117,7 +121,7 @@ class Planner:
         blueprint = case.blueprint
         size, tokens = COMPUTE[blueprint.precision].itemsize, case.tokens or 1024
         config, runtime = blueprint.config.get_text_config(), max(self.calibration.runtime.values(), default=0)
-        phases = bound(config, error.weights, error.trainable, tokens, blueprint.longest, size, runtime)
+        phases = bound(config, error.sizes.weights, error.sizes.trainable, tokens, blueprint.longest, size, runtime)
         told = f"its code cannot be simulated ({error}): peaks are bounds from above"
         return self._verdict(phases, assumed=(*assumed, told)).model_copy(update={"simulated": False})
 
@@ -159,7 +163,7 @@ def plan_runs(
     for count, spec in enumerate(specs, 1):
         plans[spec.run_id] = planner.plan(spec)
         done(count)
-    return advised(planner, specs, plans) if thorough else plans
+    return advised(specs, plans, planner.plan) if thorough else plans
 
 
 def _key(spec: RunSpec) -> str:
@@ -184,12 +188,6 @@ def _stored_bytes(found: Simulated, known: Known, spec: RunSpec) -> int | None:
         return None
     kind = getattr(torch, stored)
     code = METHODS[spec.method.name].quantization(spec.method.options, spec.precision)
-    if code is None and kind == _weights_type(spec):
+    if code is None and kind == WEIGHTS[spec.precision]:
         return None
-    return found.parameters * kind.itemsize
-
-
-def _weights_type(spec: RunSpec) -> torch.dtype:
-    from fairtune.models.precision import WEIGHTS
-
-    return WEIGHTS[spec.precision]
+    return found.sizes.parameters * int(kind.itemsize)

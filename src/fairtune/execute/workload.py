@@ -66,7 +66,7 @@ def workload_of(spec: RunSpec, texts: Texts, scratch: Path) -> tuple[Workload, A
         work = replace(work, train=train, validation=validation, lessons=_lessons(spec, train, texts, scratch))
         amount = _training(spec.training, len(train))
     if spec.augment is not None:
-        assumed += ("augmented copies of examples are taken to be as long as the others, and their time is not counted",)
+        assumed += ("augmented copies are taken to be as long as the other examples, and their time is not counted",)
     if spec.benchmarks:
         assumed += ("benchmarks are not simulated: rows of as many tokens, but prompts of their own",)
     return *_scoring(spec, texts, work, amount), assumed

@@ -1,4 +1,4 @@
-"""How long a pass takes: of every operation, whichever is more, its products or what it moves (Williams et al. 2009)."""
+"""How long a pass takes: of every operation what is more, its products or what it moves (Williams et al. 2009)."""
 
 from __future__ import annotations
 

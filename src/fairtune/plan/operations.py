@@ -51,11 +51,11 @@ def inner_bytes(func: Any, args: Any) -> int:
 
 def _flops(func: Any, args: Any, out: Any) -> float:
     if func.namespace == "bitsandbytes" and func._schema.name.endswith("gemm_4bit"):
-        return 2.0 * args[0].numel() * args[2][0]
+        return 2.0 * float(args[0].numel() * args[2][0])
     if func in _ATTENTION:
         query, key = args[_ATTENTION[func]], args[_ATTENTION[func] + 1]
         products = 2 if "backward" not in str(func) else 5
-        return 2.0 * products * query.numel() * key.shape[-2]
+        return 2.0 * products * float(query.numel() * key.shape[-2])
     count = flop_registry.get(func.overloadpacket)
     if count is None:
         return 0.0

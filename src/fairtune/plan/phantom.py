@@ -29,18 +29,20 @@ class Phantom(torch.Tensor):
     @staticmethod
     def __new__(cls, twin: torch.Tensor) -> Phantom:
         """A tensor of the twin's shape and type."""
-        made: Phantom = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        made: Phantom = torch.Tensor._make_wrapper_subclass(
             cls, twin.size(), strides=twin.stride(), storage_offset=twin.storage_offset(), dtype=twin.dtype, device=_CPU
         )
         made.twin = twin
         return made
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         raise RuntimeError(f"{func}: a tensor without numbers is used outside of its simulation")
 
     @property
-    def data(self) -> torch.Tensor:  # type: ignore[override]
+    def data(self) -> torch.Tensor:
         """As torch has it."""
         return self.detach()
 
@@ -56,9 +58,12 @@ class Phantom(torch.Tensor):
     def tolist(self) -> Any:
         """Zeros: nobody knows them."""
         zero = 0.0 if self.dtype.is_floating_point else 0
-        return functools.reduce(lambda inner, size: [inner] * size, reversed(self.shape), zero)
+        found: Any = zero
+        for size in reversed(self.shape):
+            found = [found] * size
+        return found
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self) -> str:  # type: ignore[override]
         return f"Phantom({tuple(self.shape)}, {self.dtype})"
 
 
@@ -103,14 +108,14 @@ def _kind_of(func: Any) -> _Kind:
     return _Kind(written[0] if written else None, reshapes, views, bool(schema.returns))
 
 
-class Simulation(TorchDispatchMode):
+class Simulation(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While active, floating-point tensors that come from nowhere have no numbers.
 
     A number that is asked for all the same is taken to be 0; two such tensors are taken to be equal.
     """
 
     def __init__(self, witness: Witness) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._witness = witness
         self._known: dict[int, weakref.ref[Any]] = {}
         self._twins: dict[int, tuple[weakref.ref[torch.Tensor], torch.Tensor]] = {}

@@ -15,6 +15,7 @@ from fairtune.plan.devices import Device
 from fairtune.plan.ledger import Pass
 from fairtune.plan.picks import Picked
 from fairtune.plan.replay import Exact, Peak, replay
+from fairtune.plan.sharing import Sharing, exchange_seconds, shared_trace
 from fairtune.plan.simulate import Simulated
 from fairtune.records import Phase, PlannedPhase
 
@@ -42,6 +43,7 @@ class Machine:
 
     Attributes:
         clock: None where no rates are known.
+        sharing: how several processes share the training; None for one alone.
         runtime: bytes that each phase takes besides tensors.
         slower: by what the seconds of each phase are multiplied: what earlier runs took against what was predicted.
     """
@@ -50,6 +52,7 @@ class Machine:
     clock: Clock | None
     runtime: Mapping[Phase, int]
     slower: Mapping[Phase, float]
+    sharing: Sharing | None = None
 
 
 def predict(found: Simulated, amount: Amount, machine: Machine, stored_bytes: int | None) -> dict[Phase, PlannedPhase]:
@@ -59,7 +62,8 @@ def predict(found: Simulated, amount: Amount, machine: Machine, stored_bytes: in
         stored_bytes: what the weights' files take, where loading them makes other weights of them: they are there
             together for a moment. None where they are used as they lie.
     """
-    peaks = replay(found.trace, allocator_of(machine.device))
+    trace = found.trace if machine.sharing is None else shared_trace(found, machine.sharing)
+    peaks = replay(trace, allocator_of(machine.device))
     seconds = _seconds(found, amount, machine)
     planned = {phase: _phase(phase, peak, seconds, machine) for phase, peak in peaks.items()}
     if machine.device.kind == "cpu" and stored_bytes:
@@ -102,7 +106,10 @@ def _seconds(found: Simulated, amount: Amount, machine: Machine) -> dict[Phase, 
         return dict.fromkeys(phases, (None, f"no rates are known of {machine.device.name}"))
     try:
         known = {"train": _training, "evaluate": _scoring, "generate": _writing}
-        return {phase: (known[phase](found, amount, clock), None) for phase in phases}
+        took = {phase: known[phase](found, amount, clock) for phase in phases}
+        if machine.sharing is not None and "train" in took:
+            took["train"] += _exchanging(found, amount, machine.sharing)
+        return {phase: (seconds, None) for phase, seconds in took.items()}
     except KeyError as missing:
         told = f"the rate of {missing.args[0]} on {machine.device.name} is not known"
         return dict.fromkeys(phases, (None, told))
@@ -119,6 +126,19 @@ def _training(found: Simulated, amount: Amount, clock: Clock) -> float:
     of_an_epoch = seconds_of_all(passes, picked.tokens) / picked.share
     update = min((seconds_of(each, clock) for each in _of(found, "train", "update")), default=0.0)
     return amount.epochs * of_an_epoch + amount.updates * update + _validating(found, amount, clock, passes)
+
+
+def _exchanging(found: Simulated, amount: Amount, sharing: Sharing) -> float:
+    """What processes tell each other.
+
+    Raises:
+        KeyError: nobody knows how fast they can.
+    """
+    picked = found.training
+    once = exchange_seconds(found, sharing)
+    if once is None or picked is None:
+        raise KeyError("exchange between processes")
+    return once * (amount.updates if sharing.strategy == "ddp" else amount.epochs * picked.passes)
 
 
 def _validating(found: Simulated, amount: Amount, clock: Clock, passes: list[tuple[int, float]]) -> float:

@@ -14,9 +14,10 @@ from fairtune.data import Encoded
 from fairtune.errors import FairtuneError
 from fairtune.evaluate.generation import write
 from fairtune.methods import METHODS, Course, Tuned
+from fairtune.methods.targets import blocks
 from fairtune.models.likelihood import item_losses
 from fairtune.models.load import LanguageModel
-from fairtune.models.quantize import weight_bytes
+from fairtune.models.quantize import parameter_count, weight_bytes
 from fairtune.models.rows import Batching
 from fairtune.plan.ledger import ACTIVATIONS, ADAPTER, GRADIENTS, OPTIMIZER, WEIGHTS, Ledger, Pass, Trace
 from fairtune.plan.model import Blueprint, describe, fill
@@ -43,6 +44,8 @@ class Case:
     options: Mapping[str, Any]
     training: Training | None
     ranks: int = 1
+    sharded: bool = False
+    """Whether weights are divided among processes; the loss then needs all logits."""
     tokens: int | None = None
     """Of a pass at most; None for as many as are quickest."""
     room: int | None = None
@@ -74,18 +77,27 @@ class Workload:
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """Of a model with what its method added: ``parameters`` and those that are ``trainable`` in numbers, else bytes."""
+
+    weights: int
+    parameters: int
+    trainable: int
+    largest_layer: int
+    outside_layers: int
+
+
+@dataclass(frozen=True)
 class Simulated:
     """What a simulation found out.
 
     Attributes:
-        weights: bytes of the weights and of what a method added.
         training: the passes of an epoch, if any; ``scoring`` those over the scored items.
     """
 
     trace: Trace
     passes: tuple[Pass, ...]
-    weights: int
-    trainable: int
+    sizes: Sizes
     packed: bool
     training: Picked | None
     scoring: Picked | None
@@ -97,13 +109,12 @@ class CannotSimulateError(Exception):
     """The model's own code does what cannot be done without numbers.
 
     Attributes:
-        weights: bytes of the model as it is loaded, the method's own included.
-        trainable: weights that are trained.
+        sizes: of the model, with what the method added.
     """
 
-    def __init__(self, cause: Exception, weights: int, trainable: int) -> None:
+    def __init__(self, cause: Exception, sizes: Sizes) -> None:
         super().__init__(f"{type(cause).__name__}: {cause}")
-        self.weights, self.trainable = weights, trainable
+        self.sizes = sizes
 
 
 def simulate(case: Case, workload: Workload, tokenizer: Any = None) -> Simulated:
@@ -118,19 +129,17 @@ def simulate(case: Case, workload: Workload, tokenizer: Any = None) -> Simulated
     simulation = Simulation(ledger)
     with simulation:
         tuned = _loaded(network, case, workload, tokenizer, ledger)
-        weights = weight_bytes(tuned.model.network.parameters())
-        trainable = sum(p.numel() for p in tuned.model.network.parameters() if p.requires_grad)
+        sizes = _sizes(tuned)
         try:
             picked = _worked(tuned, case, workload, ledger)
         except FairtuneError:
             raise
         except Exception as error:  # a model's own code, made to work with numbers
-            raise CannotSimulateError(error, weights, trainable) from error
+            raise CannotSimulateError(error, sizes) from error
     batching = tuned.model.batching
     validation = sum(micro.computed for micro in batching.cut(workload.validation))
     prompts = tuple(map(len, workload.prompts))
-    found = ledger.trace, tuple(ledger.passes), weights, trainable, batching.packed
-    return Simulated(*found, *picked, prompts, validation)
+    return Simulated(ledger.trace, tuple(ledger.passes), sizes, batching.packed, *picked, prompts, validation)
 
 
 def _loaded(network: Any, case: Case, workload: Workload, tokenizer: Any, ledger: Ledger) -> Tuned:
@@ -141,7 +150,22 @@ def _loaded(network: Any, case: Case, workload: Workload, tokenizer: Any, ledger
     tuned.model.room = case.room
     if case.tokens is not None:
         tuned.model.batching = replace(tuned.model.batching, budget=case.tokens)
+    if case.sharded:
+        tuned.model.batching = replace(tuned.model.batching, fused=False)
     return tuned
+
+
+def _sizes(tuned: Tuned) -> Sizes:
+    parameters = list(tuned.model.network.parameters())
+    layers = [weight_bytes(layer.parameters()) for layer in blocks(tuned.model.network)[1]]
+    whole = weight_bytes(parameters)
+    return Sizes(
+        weights=whole,
+        parameters=sum(parameter_count(p) for p in parameters),
+        trainable=sum(p.numel() for p in parameters if p.requires_grad),
+        largest_layer=max(layers),
+        outside_layers=whole - sum(layers),
+    )
 
 
 def _worked(tuned: Tuned, case: Case, workload: Workload, ledger: Ledger) -> tuple[Picked | None, Picked | None]:

@@ -108,7 +108,8 @@ class PlannedPhase(Part):
     peak_bytes: int | None = Field(description="as the phase itself is measured")
     seconds: float | None
     terms: dict[str, int] = Field(
-        default={}, description="bytes of the peak: weights, adapter, gradients, optimizer, activations, logits, cache, …"
+        default={},
+        description="bytes of the peak: weights, adapter, gradients, optimizer, activations, logits, cache, …",
     )
     reason: str | None = Field(default=None, description="why a number is missing")
 

@@ -124,7 +124,9 @@ class MasterAdamW:
 def optimizer_of(tuned: Tuned, training: Training) -> MasterAdamW:
     """The optimizer of what a method has marked as trainable."""
     trainable = [(name, p) for name, p in tuned.model.network.named_parameters() if p.requires_grad]
-    return MasterAdamW([(p, tuned.rate_factor(name)) for name, p in trainable], training, Scaling(tuned.model.precision))
+    return MasterAdamW(
+        [(p, tuned.rate_factor(name)) for name, p in trainable], training, Scaling(tuned.model.precision)
+    )
 
 
 def _adamw(groups: Any, **settings: Any) -> torch.optim.Optimizer:

@@ -21,7 +21,7 @@ from fairtune.train.parallel.group import ProcessGroup
 from fairtune.train.parallel.parts import Part, divided
 from fairtune.train.parallel.same import require_same_weights
 
-_BUCKET_BYTES = 64 * 2**20
+BUCKET_BYTES = 64 * 2**20
 
 
 class Replicated:
@@ -65,7 +65,7 @@ def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:
     """Few and large messages, without a second copy of everything."""
     bucket: list[Tensor] = []
     for gradient in gradients:
-        if bucket and sum(held.nbytes for held in bucket) + gradient.nbytes > _BUCKET_BYTES:
+        if bucket and sum(held.nbytes for held in bucket) + gradient.nbytes > BUCKET_BYTES:
             yield bucket
             bucket = []
         bucket.append(gradient)
