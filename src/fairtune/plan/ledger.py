@@ -110,7 +110,7 @@ class Ledger:
         """While active, what happens belongs to the phase, and what comes to be to the term."""
         start = len(self.trace.events)
         self._phase = phase
-        self._boundaries = []
+        self._boundaries, self._tokens = [], 0
         self._work.clear()
         self.begin(term)
         yield

@@ -65,13 +65,14 @@ def describe(blueprint: Blueprint) -> Any:
         )
     if blueprint.quantization is not None:
         from transformers.integrations import replace_with_bnb_linear
+        from transformers.quantizers.auto import AutoHfQuantizer
         from transformers.quantizers.base import get_keys_to_not_convert
 
         code = load_arguments(blueprint.quantization, torch.device("cpu"))["quantization_config"]
         replace_with_bnb_linear(network, get_keys_to_not_convert(network), code)
         network.is_loaded_in_4bit = blueprint.quantization.code != "int8"
         network.is_loaded_in_8bit = blueprint.quantization.code == "int8"
-        network.hf_quantizer = code
+        network.hf_quantizer = AutoHfQuantizer.from_config(code)
     return network
 
 

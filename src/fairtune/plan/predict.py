@@ -159,7 +159,7 @@ def _scoring(found: Simulated, amount: Amount, clock: Clock) -> float:
 
 def _writing(found: Simulated, amount: Amount, clock: Clock) -> float:
     """Prompts are read once, and every step writes a token of all answers that are under way."""
-    steps = [(each.tokens, seconds_of(each, clock)) for each in _of(found, "generate", "step")]
+    steps = [(each.tokens, seconds_of(each, clock)) for each in _of(found, "generate", "step") if each.tokens]
     rows = min((tokens for tokens, _ in steps), default=1)
     reading = [(tokens, seconds) for tokens, seconds in steps if tokens > rows]
     step = max((seconds for tokens, seconds in steps if tokens == rows), default=0.0)

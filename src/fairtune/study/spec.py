@@ -184,6 +184,9 @@ class Budget(Strict):
     memory: Bytes | None = Field(default=None, description='per device, for example "20GiB"')
     time: Seconds | None = Field(default=None, description='per run, for example "30min"')
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    batch_tokens: Count | None = Field(
+        default=None, description="tokens that go through the model at once; 1,024 if absent. Results stay the same"
+    )
 
 
 class Parallel(Strict):
