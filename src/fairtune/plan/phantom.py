@@ -9,6 +9,7 @@ from torch's own shape functions (the ``meta`` device), once for equal arguments
 from __future__ import annotations
 
 import functools
+import math
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -62,6 +63,12 @@ class Phantom(torch.Tensor):
         for size in reversed(self.shape):
             found = [found] * size
         return found
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Phantom:
+        made: Any = self.detach().clone().requires_grad_(self.requires_grad)
+        made._is_param = getattr(self, "_is_param", False)
+        memo[id(self)] = made
+        return made  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:  # type: ignore[override]
         return f"Phantom({tuple(self.shape)}, {self.dtype})"
@@ -144,7 +151,7 @@ class Simulation(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if _makes_floats(func, args, kwargs):
             return self._new(func(*args, **{**kwargs, "device": "meta"}))
         out = func(*args, **kwargs)
-        if isinstance(out, torch.Tensor) and not _kind_of(func).views:
+        if isinstance(out, torch.Tensor):
             self._track(out)
         return out
 
@@ -259,10 +266,15 @@ _FACTORIES = {
     _aten.eye.default,
     _aten.eye.m,
 }
+_DRAWN = {_aten.rand.default, _aten.randn.default}
+
+
+# So few draws are for a decision, and are made.
+_DECISION = 16
 
 
 def _makes_floats(func: Any, args: Any, kwargs: Any) -> bool:
-    if func not in _FACTORIES:
+    if func not in _FACTORIES or (func in _DRAWN and math.prod(args[0]) <= _DECISION):
         return False
     dtype = kwargs.get("dtype")
     if dtype is None:

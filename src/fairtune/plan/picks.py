@@ -34,6 +34,11 @@ class Picked:
     share: float = 1.0
 
     @property
+    def alike(self) -> bool:
+        """Whether the usual pass is nearly as large as the largest."""
+        return self.typical.computed >= 0.9 * self.largest.computed
+
+    @property
     def passes(self) -> float:
         """How many there are in all."""
         return len(self.tokens) / self.share

@@ -30,8 +30,9 @@ from fairtune.train.parallel.alone import Alone
 from fairtune.train.parallel.parts import Part
 from fairtune.train.step import step
 
-# Answers that are written at a time (evaluate/generation.py), and how many tokens of each are simulated.
-_ROWS, _STEPS = 32, 4
+# Answers that are written at a time (evaluate/generation.py), and how many tokens of each are simulated: reading, a
+# step, and one more to see what a step adds.
+_ROWS, _STEPS = 32, 3
 _GREEDY = Generation()
 
 
@@ -207,7 +208,8 @@ class _Script(Alone):
 
 def _train(tuned: Tuned, training: Training, picked: Picked, ledger: Ledger) -> None:
     """The largest pass where it takes most: with the optimizer's state there, and gradients if there would be any."""
-    together = [[picked.typical, picked.largest]] if picked.behind else [[picked.typical], [picked.largest]]
+    other = [] if picked.alike else [[picked.typical]]
+    together = [[picked.typical, picked.largest]] if picked.behind else [*other, [picked.largest]]
     with ledger.phase("train", OPTIMIZER), recomputing(tuned, training):
         tuned.model.network.train()
         optimizer = optimizer_of(tuned, training)
@@ -223,7 +225,7 @@ def _train(tuned: Tuned, training: Training, picked: Picked, ledger: Ledger) -> 
 
 def _score(model: LanguageModel, picked: Picked, hits: bool, ledger: Ledger) -> None:
     with ledger.phase("evaluate"):
-        for part in (picked.typical, picked.largest):
+        for part in [picked.largest] if picked.alike else [picked.typical, picked.largest]:
             item_losses(model, part.examples, hits=hits)
             ledger.close_pass("pass", part.computed)
 
