@@ -27,7 +27,7 @@ from fairtune.plan.calibration import Calibration, calibration_of
 from fairtune.plan.cost import Clock, MeasuredClock, StatedClock
 from fairtune.plan.devices import Device
 from fairtune.plan.measure import measure_cpu
-from fairtune.plan.model import Blueprint
+from fairtune.plan.model import Blueprint, Ways
 from fairtune.plan.predict import Machine, predict
 from fairtune.plan.sharing import Sharing
 from fairtune.plan.simulate import CannotSimulateError, Case, Simulated, simulate
@@ -65,6 +65,7 @@ class Planner:
         self._splits: dict[str, Splits] = {}
         self._models: dict[tuple[str, str], Known] = {}
         self._plans: dict[str, Plan] = {}
+        self._ways: dict[str, Ways] = {}
         self.calibration: Calibration = calibration_of(device.name)
         self._clock = _clock_of(device)
 
@@ -99,7 +100,8 @@ class Planner:
 
     def _case(self, spec: RunSpec, known: Known) -> Case:
         code = METHODS[spec.method.name].quantization(spec.method.options, spec.precision)
-        blueprint = Blueprint(known.config, spec.precision, code, self.device.kind, known.texts.parts.longest)
+        longest = known.texts.parts.longest
+        blueprint = Blueprint(known.config, spec.precision, code, self.device.kind, longest, self._ways)
         room = self.budget_bytes if self.device.kind != "cpu" else None
         tokens, sharded = spec.budget.batch_tokens, spec.ranks > 1 and spec.parallel.strategy == "fsdp"
         return Case(blueprint, spec.method.name, spec.method.options, spec.training, spec.ranks, sharded, tokens, room)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -151,12 +152,16 @@ def load_model(
 
 
 def ready(
-    network: Any, tokenizer: Any, precision: Precision, device: torch.device, packable: bool | None = None
+    network: Any,
+    tokenizer: Any,
+    precision: Precision,
+    device: torch.device,
+    prepare: Callable[[LanguageModel], None] = prepare_batching,
 ) -> LanguageModel:
     """A network of transformers, from wherever it came, frozen, on the device, answering greedily.
 
     Args:
-        packable: whether texts may lie in one row; by the kind of device if absent.
+        prepare: finds out how texts may be laid out.
     """
     network.requires_grad_(False)
     keep_as_stored(network)
@@ -169,7 +174,7 @@ def ready(
     model = LanguageModel(
         network, tokenizer, device, precision, stop_tokens(tokenizer, defaults.eos_token_id), gate, defaults
     )
-    prepare_batching(model, device.type == "cpu" if packable is None else packable)
+    prepare(model)
     return model
 
 

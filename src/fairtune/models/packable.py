@@ -25,12 +25,10 @@ _FULL, _WINDOW = "full_attention", "sliding_attention"
 _BEGINNING, _OWN = 7, 9
 
 
-def prepare_batching(model: LanguageModel, packable: bool) -> None:
+def prepare_batching(model: LanguageModel) -> None:
     """Sets :attr:`LanguageModel.batching` to the quickest way in which the network gives what it always gives.
 
-    Args:
-        packable: whether to try packed rows: on a CPU. A GPU's own kernel attends to padded rows, until the other way
-            was measured there.
+    On a CPU. A GPU's own kernel attends to padded rows, until the other way was measured there.
     """
     room = positions(model.network.config)
     if room is not None and room < _BEGINNING + _OWN:
@@ -38,6 +36,7 @@ def prepare_batching(model: LanguageModel, packable: bool) -> None:
         model.padded_because = f"a context of {room} tokens is too short to try"
         return
     model.batching = replace(model.batching, fused=_gives_logits_as_they_are(model))
+    packable = model.kind == "cpu"
     model.padded_because = _pack(model) if packable else "packed rows were not tried on this kind of device"
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -10,8 +11,10 @@ from transformers import AutoModelForCausalLM
 
 from fairtune.models.device import written_out_attention
 from fairtune.models.load import LanguageModel, ready
+from fairtune.models.packable import prepare_batching
 from fairtune.models.precision import WEIGHTS
 from fairtune.models.quantize import Quantization, load_arguments
+from fairtune.models.rows import Batching
 from fairtune.study import Precision
 
 
@@ -38,6 +41,15 @@ class NoTokenizer:
 
 
 @dataclass(frozen=True)
+class Ways:
+    """What was found out about a network (models/packable.py)."""
+
+    batching: Batching
+    padded_because: str | None
+    attention: str
+
+
+@dataclass(frozen=True)
 class Blueprint:
     """What a model is made from.
 
@@ -54,6 +66,8 @@ class Blueprint:
     quantization: Quantization | None
     kind: str
     longest: int
+    ways: dict[str, Ways] = field(default_factory=dict, compare=False)
+    """How texts of models that were built before are laid out: to find out takes a third of a simulation."""
 
 
 def describe(blueprint: Blueprint) -> Any:
@@ -86,10 +100,23 @@ def fill(network: Any, blueprint: Blueprint, tokenizer: Any = None) -> LanguageM
     _materialise(network, blueprint)
     vocabulary = network.get_input_embeddings().num_embeddings
     given = tokenizer or NoTokenizer(vocabulary)
-    model = ready(network, given, blueprint.precision, torch.device("cpu"), packable=blueprint.kind == "cpu")
-    model.kind = blueprint.kind
+    model = ready(network, given, blueprint.precision, torch.device("cpu"), functools.partial(_prepare, blueprint))
     model.stops = [vocabulary - 1]  # an unknown token is 0, and no answer is to end before its limit
     return model
+
+
+def _prepare(blueprint: Blueprint, model: LanguageModel) -> None:
+    model.kind = blueprint.kind
+    config = model.network.config.get_text_config()
+    key = f"{model.network.config.to_json_string()} {blueprint.precision} {blueprint.quantization} {blueprint.kind}"
+    known = blueprint.ways.get(key)
+    if known is None:
+        prepare_batching(model)
+        blueprint.ways[key] = Ways(model.batching, model.padded_because, config._attn_implementation)
+        return
+    model.batching, model.padded_because = known.batching, known.padded_because
+    if config._attn_implementation != known.attention:
+        model.network.set_attn_implementation(known.attention)
 
 
 def _materialise(network: Any, blueprint: Blueprint) -> None:
