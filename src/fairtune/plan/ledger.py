@@ -165,7 +165,7 @@ class Ledger:
 
     def _name_if_kept(self, number: int, made: int, gone: int, boundaries: Sequence[int]) -> None:
         after = bisect.bisect_right(boundaries, made)
-        if self.trace.terms[number] == ACTIVATIONS and after < len(boundaries) and boundaries[after] < gone:
+        if self.trace.terms[number] == ACTIVATIONS and after < len(boundaries) and boundaries[after] <= gone:
             self.trace.terms[number] = CACHE
 
     def _come(self, size: int, term: str) -> int:
