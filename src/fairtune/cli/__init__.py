@@ -77,7 +77,8 @@ def _top(
 def run(
     study: StudyFile,
     runs: RunsFolder = RUNS,
-    repeat: Annotated[bool, typer.Option(help="Also repeat runs that diverged or did not fit.")] = False,
+    repeat: Annotated[bool, typer.Option(help="Also repeat runs that diverged.")] = False,
+    force: Annotated[bool, typer.Option(help="Also start runs that are predicted not to fit.")] = False,
 ) -> int:
     """Run what is missing of a study, and print its report."""
     from fairtune.execute import LiveWatcher, PlainWatcher, read_request, run_study
@@ -86,7 +87,7 @@ def run(
     console = _errors()
     with LiveWatcher(console) if console.is_terminal else PlainWatcher(console) as watcher:
         try:
-            run_study(request, runs, watcher, repeat)
+            run_study(request, runs, watcher, repeat, force)
         except KeyboardInterrupt:
             watcher.say("stopped; what is finished is kept, and the same command goes on from there")
             return 1
