@@ -18,6 +18,7 @@ from rich.text import Text
 
 from fairtune import __version__
 from fairtune.cli.data import data
+from fairtune.cli.plan import plan
 from fairtune.cli.scoring import evaluate
 from fairtune.errors import FairtuneError, SpecError, suggest
 
@@ -29,6 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data, name="data")
+app.command("plan")(plan)
 app.command("eval")(evaluate)
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's YAML file.")]
