@@ -1,8 +1,12 @@
 """Planning through the real command line, in its own process; what it would find is given, not simulated."""
 
+import csv
+import io
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -194,9 +198,6 @@ def test_the_command_line_itself_never_imports_torch(tmp_path):
         "import fairtune.execute.plans, fairtune.execute.engine, fairtune.report.plan_table\n"
         "assert not {'torch', 'transformers', 'peft'} & set(sys.modules)"
     )
-    import subprocess
-    import sys
-
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
@@ -322,10 +323,49 @@ def test_ctrl_c_while_it_plans_loses_nothing(monkeypatch, tmp_path, llama):
 
 def test_a_report_has_the_prediction_beside_what_was_measured(given, tmp_path, llama):
     path = small(tmp_path, llama)
-    inside("run", path, cwd=tmp_path)
-    report = inside("report", path, cwd=tmp_path)
-    assert report.returncode == 1
-    assert "does_not_fit: predicted: needs 30.00 GiB to train" in report.stdout
+    table = inside("run", path, cwd=tmp_path).stdout
+    assert "Peaks and time, predicted → measured" in table
+    assert "does_not_fit: predicted: needs 30.00 GiB to train" in table
+    done = records(tmp_path)
+    trained = done["lora 0"]
+    error = 10 * GIB / trained["phases"]["train"]["peak_bytes"] - 1
+    assert (
+        f"10.00 GiB → {trained['phases']['train']['peak_bytes'] / 2**20:.0f} MiB +{error:.0%}".replace("%", " %")
+        in table
+    )
+
+    text = inside("report", path, "--format", "md", cwd=tmp_path).stdout
+    assert "| full | 0 | does not fit | 15.00 GiB → – | 30.00 GiB → – |" in text
+    assert "seed 0: does_not_fit: predicted: needs 30.00 GiB" in text
+
+    document = json.loads(inside("report", path, "--format", "json", cwd=tmp_path).stdout)
+    (found,) = [each for each in document["predictions"] if each["run_id"] == trained["run_id"]]
+    assert found["verdict"] == "fits"
+    assert found["phases"]["train"]["peak_bytes"] == {
+        "predicted": 10 * GIB,
+        "measured": trained["phases"]["train"]["peak_bytes"],
+        "error": pytest.approx(error),
+    }
+    assert found["phases"]["train"]["seconds"]["predicted"] == 50
+    assert found["phases"]["evaluate"]["seconds"]["predicted"] is None
+    refused = [each for each in document["predictions"] if each["verdict"] == "does_not_fit"]
+    assert [each["peak_bytes"] for each in refused] == [{"predicted": 30 * GIB, "measured": None, "error": None}]
+
+    rows = csv.DictReader(io.StringIO(inside("report", path, "--format", "csv", cwd=tmp_path).stdout))
+    rows = {row["method"]: row for row in rows if row["metric"] == "perplexity"}
+    assert rows["lora"]["predicted_train_peak_bytes"] == str(float(10 * GIB))
+    assert float(rows["lora"]["predicted_load_seconds"]) == 10
+    assert float(rows["lora"]["generate_seconds"]) > 0
+    assert (rows["full"]["status"], rows["full"]["plan"]) == ("does_not_fit", "does_not_fit")
+    assert rows["full"]["reason"].startswith("predicted: needs 30.00 GiB")
+    assert rows["base"]["reason"] == ""
+
+
+def test_a_report_of_runs_without_plans_has_no_table_of_them(monkeypatch, tmp_path, llama):
+    monkeypatch.setattr("fairtune.execute.plans.begin_plan", begin_failing)
+    table = inside("run", small(tmp_path, llama), cwd=tmp_path).stdout
+    assert "predicted →" not in table
+    assert "predicted" in table
 
 
 def test_help_names_what_it_takes(tmp_path):

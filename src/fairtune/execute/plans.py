@@ -117,7 +117,7 @@ def make_plans(asked: PlanRequest, nursery: Nursery, tell: Tell = lambda count: 
         log = _kept(folder.log) if answer.told and not answer.refused else None
     if answer.refused:
         raise getattr(errors, answer.refused)(answer.told)
-    failure = answer.told and f"{answer.told} (log: {log or 'could not be kept'})"
+    failure = f"{answer.told} (log: {log})" if log else answer.told
     missing = unplanned(asked.specs, f"planning failed: {failure}", answer.place) if failure else {}
     return Plans(answer.place, {**missing, **asked.known, **answer.plans}, time.monotonic() - began, failure)
 

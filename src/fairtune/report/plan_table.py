@@ -13,15 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from fairtune.records import Fit, Phase, Plan
+from fairtune.report.predicted import FITS
 from fairtune.study import RunSpec
 from fairtune.units import format_bytes, format_seconds
 
-_VERDICTS: dict[Fit, tuple[str, str]] = {
-    "fits": ("fits", "green"),
-    "tight": ("tight", "yellow"),
-    "does_not_fit": ("does not fit", "red"),
-    "unknown": ("unknown", "magenta"),
-}
+_COLOURS: dict[Fit, str] = {"fits": "green", "tight": "yellow", "does_not_fit": "red", "unknown": "magenta"}
 _BOUND = " *"
 _GAP = 2
 _NARROW = ("run", "verdict", "peak", "mostly", "tokens", "time")
@@ -76,8 +72,8 @@ class Line:
     @property
     def verdict(self) -> Text:
         """In words, and in colour."""
-        words, colour = _VERDICTS[self.plan.verdict]
-        return Text(words + ("" if self.plan.simulated else _BOUND), style=colour)
+        words = FITS[self.plan.verdict] + ("" if self.plan.simulated else _BOUND)
+        return Text(words, style=_COLOURS[self.plan.verdict])
 
     @property
     def largest(self) -> Phase | None:
@@ -255,7 +251,7 @@ def _told(lines: Sequence[Line], each: bool) -> Iterator[str]:
             found.setdefault((fit, text), []).append(" · ".join(line.name))
     for (fit, text), names in found.items():
         others = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        yield f"{names[0]}{others}: {_VERDICTS[fit][0]}: {text}"
+        yield f"{names[0]}{others}: {FITS[fit]}: {text}"
 
 
 def _missing(report: PlanReport) -> Iterator[str]:
