@@ -18,6 +18,7 @@ from rich.text import Text
 
 from fairtune import __version__
 from fairtune.cli.data import data
+from fairtune.cli.plan import plan
 from fairtune.cli.scoring import evaluate
 from fairtune.errors import FairtuneError, SpecError, suggest
 
@@ -29,6 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data, name="data")
+app.command("plan")(plan)
 app.command("eval")(evaluate)
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's YAML file.")]
@@ -77,7 +79,8 @@ def _top(
 def run(
     study: StudyFile,
     runs: RunsFolder = RUNS,
-    repeat: Annotated[bool, typer.Option(help="Also repeat runs that diverged or did not fit.")] = False,
+    repeat: Annotated[bool, typer.Option(help="Also repeat runs that diverged.")] = False,
+    force: Annotated[bool, typer.Option(help="Also start runs that are predicted not to fit.")] = False,
 ) -> int:
     """Run what is missing of a study, and print its report."""
     from fairtune.execute import LiveWatcher, PlainWatcher, read_request, run_study
@@ -86,7 +89,7 @@ def run(
     console = _errors()
     with LiveWatcher(console) if console.is_terminal else PlainWatcher(console) as watcher:
         try:
-            run_study(request, runs, watcher, repeat)
+            run_study(request, runs, watcher, repeat, force)
         except KeyboardInterrupt:
             watcher.say("stopped; what is finished is kept, and the same command goes on from there")
             return 1

@@ -12,6 +12,7 @@ import psutil
 
 from fairtune.errors import FairtuneError, RecordError, RecordVersionError
 from fairtune.execute.display import describe, run_name
+from fairtune.execute.fit import plan_missing, stands, why_not
 from fairtune.execute.judge import judge_study
 from fairtune.execute.leaks import refuse_leaks
 from fairtune.execute.nursery import Nursery
@@ -21,6 +22,7 @@ from fairtune.execute.request import Request
 from fairtune.execute.supervise import lost, supervise
 from fairtune.models import fetch
 from fairtune.records import (
+    Plan,
     RunFolder,
     RunRecord,
     Status,
@@ -31,8 +33,9 @@ from fairtune.records import (
 )
 from fairtune.study import RunSpec
 
-# The same seed gives the same bits: what diverged would diverge again. Such runs have nothing to go on from.
-_FINAL: frozenset[Status] = frozenset({"ok", "diverged", "does_not_fit"})
+# The same seed gives the same bits: what diverged would diverge again. Such runs have nothing to go on from. What did
+# not fit is asked about again each time: budget and machine are no part of a run.
+_FINAL: frozenset[Status] = frozenset({"ok", "diverged"})
 
 
 class Watcher(Protocol):
@@ -118,11 +121,14 @@ def state_of(spec: RunSpec, runs: Path) -> State:
         return State(spec, folder, None, str(error), None)
 
 
-def run_study(request: Request, runs: Path, watcher: Watcher, repeat: bool = False) -> None:
+def run_study(request: Request, runs: Path, watcher: Watcher, repeat: bool = False, force: bool = False) -> None:
     """Does every run that has no final record, and lets the study's judge compare what there is then.
+
+    Before the first starts, all are planned, and those that would not fit are not started.
 
     Args:
         repeat: also repeat, from the start, runs that ended in a way that would happen again.
+        force: start runs that would not fit, too.
 
     Raises:
         DataError: test items are trained on, and the study does not allow it.
@@ -140,11 +146,16 @@ def run_study(request: Request, runs: Path, watcher: Watcher, repeat: bool = Fal
         missing = [state for state in states if not _is_final(state, repeat)]
         done = {state.spec.run_id: state.record for state in states if state.record and state not in missing}
         watcher.begin(request.specs, done)
+        plans: dict[str, Plan] = {}
         if missing:
             nursery.warm()
+            plans = plan_missing(
+                [(state.spec, state.record) for state in missing], nursery, watcher.say, repeat or force
+            )
         unavailable: dict[str, str] = {}
         for state in missing:
-            watcher.ended(state.spec, _run(state, nursery, watcher, unavailable))
+            plan = plans[state.spec.run_id]
+            watcher.ended(state.spec, _run(state, plan, force, nursery, watcher, unavailable))
         judge_study(request, runs, nursery, watcher.say)
 
 
@@ -154,12 +165,20 @@ def _is_final(state: State, repeat: bool) -> bool:
     return state.record.status == "ok" if repeat else state.record.status in _FINAL
 
 
-def _run(state: State, nursery: Nursery, watcher: Watcher, unavailable: dict[str, str]) -> RunRecord:
+def _run(
+    state: State, plan: Plan, force: bool, nursery: Nursery, watcher: Watcher, unavailable: dict[str, str]
+) -> RunRecord:
     spec, folder = state.spec, state.folder
-    if state.checkpoints:
-        watcher.say(f"{run_name(spec)}: {state.interrupted}")
+    if state.record is not None and stands(state.record, plan) and not force:
+        return state.record
+    goes_on = state.interrupted if state.checkpoints else ""
     _put_away(state)
     write_atomically(folder.spec, spec.model_dump_json(indent=1) + "\n")
+    write_atomically(folder.plan, plan.model_dump_json(indent=1) + "\n")
+    if plan.verdict == "does_not_fit" and not force:
+        return lost(spec, folder, "does_not_fit", "BudgetError", why_not(plan), utc_now())
+    if goes_on:
+        watcher.say(f"{run_name(spec)}: {goes_on}")
     problem = _weights_problem(spec, watcher, unavailable) or _teacher_problem(spec, folder)
     if problem:
         return lost(spec, folder, "failed", "ModelError", problem, utc_now())

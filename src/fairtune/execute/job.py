@@ -162,7 +162,9 @@ def _attached(spec: RunSpec, prepared: Prepared, course: Course, meter: PhaseMet
     """The model as training begins with it."""
     with meter.phase("load"):
         model = open_base(spec, prepared.folder, prepared.tokenizer, meter.device, prepared.longest)
-        return METHODS[spec.method.name].attach(model, spec.method.options, course)
+        tuned = METHODS[spec.method.name].attach(model, spec.method.options, course)
+        tuned.model.batching = tuned.model.batching.within(spec.budget.batch_tokens)
+        return tuned
 
 
 def _splits(spec: RunSpec, happened: Happened) -> Splits:

@@ -50,6 +50,13 @@ def _begin_run(folder: str, command: tuple[str, ...]) -> None:
     work(folder, command)
 
 
+def begin_plan(folder: str, command: tuple[str, ...]) -> None:
+    """What the process that plans does."""
+    from fairtune.execute.plan_worker import work
+
+    work(folder, command)
+
+
 def begin_judge(folder: str, command: tuple[str, ...]) -> None:
     """What the process of a judge does."""
     from fairtune.execute.judge_worker import work

@@ -73,6 +73,7 @@ def lost(
         status=status,
         error=ErrorInfo(phase=progress.phase if progress else None, kind=kind, message=message),
         spec=spec,
+        plan=folder.read_plan(),
         provenance=provenance_of(
             spec, command or command_line(), started, progress.device if progress else None, None, None
         ),

@@ -37,6 +37,7 @@ def prepare_lessons(
     with cache_lock(target), meter.phase("teach", len(examples)) as progress:
         if not target.exists():
             model = _opened(spec, spec.teacher, folder, longest, meter)
+            model.batching = model.batching.within(spec.budget.batch_tokens)
             _require_same_vocabulary(spec, spec.teacher, tokenizer, model.tokenizer)
             write_lessons(model, examples, syllabus, target, progress.advance)
             del model

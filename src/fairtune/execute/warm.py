@@ -10,7 +10,7 @@ import gc
 from importlib import import_module
 
 gc.disable()
-for _name in ("fairtune.execute.worker", "fairtune.cli"):
+for _name in ("fairtune.execute.worker", "fairtune.execute.plan_worker", "fairtune.cli"):
     import_module(_name)
 gc.freeze()
 gc.enable()

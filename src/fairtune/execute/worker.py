@@ -97,6 +97,7 @@ def _done(spec: RunSpec, folder: RunFolder, command: tuple[str, ...], progress: 
         error=error,
         spec=spec,
         phases=meter.costs,
+        plan=folder.read_plan(),
         provenance=provenance_of(
             spec, command, started, str(meter.device), device_name(meter.device), torch.get_num_threads()
         ),

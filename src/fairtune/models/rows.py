@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,10 @@ class Batching:
     share: bool = True
     branches: bool = False
     fused: bool = True
+
+    def within(self, tokens: int | None) -> Batching:
+        """The same with another budget; with this one for None."""
+        return self if tokens is None else replace(self, budget=tokens)
 
     def cut(self, batch: Sequence[Encoded]) -> Iterator[MicroBatch]:
         """Every text once, similar ones together."""

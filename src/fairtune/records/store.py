@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from fairtune.errors import BudgetError, RecordError, RecordVersionError
-from fairtune.records.schema import VERSION, RunRecord
+from fairtune.records.schema import VERSION, Plan, RunRecord
 from fairtune.study import RunSpec
 
 R = TypeVar("R", bound=BaseModel)
@@ -34,6 +34,11 @@ class RunFolder:
     def spec(self) -> Path:
         """The resolved RunSpec."""
         return self.path / "spec.json"
+
+    @property
+    def plan(self) -> Path:
+        """What was predicted before the run began."""
+        return self.path / "plan.json"
 
     @property
     def record(self) -> Path:
@@ -89,6 +94,15 @@ class RunFolder:
             RecordError: the file is damaged or of a version this fairtune does not know.
         """
         return read_record(self.record) if self.record.exists() else None
+
+    def read_plan(self) -> Plan:
+        """What was predicted; where that is missing or damaged, a plan without numbers that says so."""
+        if not self.plan.exists():
+            return Plan()
+        try:
+            return Plan.model_validate_json(self.plan.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            return Plan(reason=f"{self.plan.name} is damaged ({_one_line(error)})")
 
     def archive(self) -> None:
         """Moves what an earlier attempt left into ``attempts/N``, so that nothing is overwritten.

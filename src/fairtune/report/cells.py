@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fairtune.evaluate.metrics import Metric
@@ -10,6 +11,7 @@ from fairtune.records import Phase
 from fairtune.report.collect import AGAINST_BASE, AMONG_METHODS, AMONG_PRECISIONS, Comparison, Report, Row
 from fairtune.report.judged import JUDGED_HEADINGS, judged_rows
 from fairtune.report.leaks import LEAKED
+from fairtune.report.predicted import FITS, PHASES, Pair, is_planned, largest, mean, peak_of, whole_peak, whole_seconds
 from fairtune.study import RunSpec
 from fairtune.units import format_bytes, format_count, format_seconds
 
@@ -28,9 +30,9 @@ class TextTable:
 
 
 def tables(report: Report) -> list[TextTable]:
-    """Quality, trained methods against each other where there are several, what a judge found, and cost."""
+    """Quality, trained methods against each other where there are several, what a judge found, cost, and plans."""
     pairs = _pairs(report)
-    return [_quality(report), *([pairs] if pairs.rows else []), *_judged(report), _cost(report)]
+    return [_quality(report), *([pairs] if pairs.rows else []), *_judged(report), _cost(report), *_planned(report)]
 
 
 def _pairs(report: Report) -> TextTable:
@@ -165,7 +167,7 @@ def _cost(report: Report) -> TextTable:
         "peak generate",
         "predicted",
     )
-    rows = tuple((*_who(row, report), *((text,) for text in _costs(row))) for row in report.rows)
+    rows = tuple((*_who(row, report), *((text,) for text in _costs(row)), _predicted(row)) for row in report.rows)
     return TextTable("Cost", headings, rows)
 
 
@@ -178,7 +180,6 @@ def _costs(row: Row) -> list[str]:
         _training_time(row),
         "–" if speed is None else f"{speed:.0f}" if speed >= 10 else f"{speed:.1f}",
         *(format_bytes(_peak(row, phase)) for phase in _MEASURED),
-        format_bytes(_predicted(row)),
     ]
 
 
@@ -203,6 +204,46 @@ def _peak(row: Row, phase: Phase) -> int | None:
     return max((cost.peak_bytes for cost in costs if cost and cost.peak_bytes is not None), default=None)
 
 
-def _predicted(row: Row) -> int | None:
-    known = [entry.record.plan.peak_bytes for entry in row.entries if entry.record]
-    return max((peak for peak in known if peak is not None), default=None)
+def _predicted(row: Row) -> tuple[str, ...]:
+    """The largest peak, and how far that was off."""
+    pair = largest(row, whole_peak)
+    return (format_bytes(_whole(pair.predicted)), *_error(pair))
+
+
+def _planned(report: Report) -> list[TextTable]:
+    """A column a phase, and all seconds; where anything was predicted."""
+    if not is_planned(entry.record for entry in report.entries):
+        return []
+    rows = tuple((*_who(row, report), (_fit(row),), *_plan_cells(row)) for row in report.rows)
+    headings = (*_who_headings(report), "plan", *PHASES, "time")
+    return [TextTable("Peaks and time, predicted → measured", headings, rows)]
+
+
+def _fit(row: Row) -> str:
+    """The verdict of most importance among the row's runs."""
+    found = {entry.record.plan.verdict for entry in row.entries if entry.record}
+    return next((words for fit, words in FITS.items() if fit in found), "–")
+
+
+def _plan_cells(row: Row) -> list[tuple[str, ...]]:
+    peaks = [largest(row, functools.partial(peak_of, phase=phase)) for phase in PHASES]
+    shown = [_both(pair, lambda number: format_bytes(_whole(number))) for pair in peaks]
+    return [*shown, _both(mean(row, whole_seconds), format_seconds)]
+
+
+def _both(pair: Pair, shown: Callable[[float | None], str]) -> tuple[str, ...]:
+    """``1.02 GiB → 1.05 GiB``, ``−3 %``; a dash where there was neither such a phase nor a plan of it."""
+    if pair.predicted is None and pair.measured is None:
+        return ("–",)
+    return (f"{shown(pair.predicted)} → {shown(pair.measured)}", *_error(pair))
+
+
+def _error(pair: Pair) -> tuple[str, ...]:
+    """Nothing where one of the two numbers is missing."""
+    if pair.error is None:
+        return ()
+    return (f"{'−' if pair.error < 0 else '+'}{abs(pair.error):.0%}".replace("%", " %"),)
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else round(number)

@@ -43,6 +43,11 @@ class Entry:
         """The record's status, or ``missing`` or ``unreadable``."""
         return self.record.status if self.record else "unreadable" if self.problem else "missing"
 
+    @property
+    def reason(self) -> str | None:
+        """Why it has no results, where somebody said so."""
+        return self.problem or (self.record.error.message if self.record and self.record.error else None)
+
 
 @dataclass(frozen=True)
 class Comparison:

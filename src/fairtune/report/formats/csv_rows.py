@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
+from functools import partial
 
+from fairtune.records import Phase, RunRecord
 from fairtune.report.collect import Report, Row
 from fairtune.report.judged import Judged
+from fairtune.report.predicted import PHASES, Pair, peak_of, seconds_of
 
 _HEADINGS = (
     *("study", "model", "method", "precision", "seed", "run_id", "status"),
@@ -19,6 +23,10 @@ _HEADINGS = (
         "evaluate_peak_bytes",
     ),
     "augmentation",
+    *(f"{phase}_seconds" for phase in PHASES if phase != "train"),
+    *("load_peak_bytes", "generate_peak_bytes", "plan"),
+    *(f"predicted_{phase}_{what}" for phase in PHASES for what in ("peak_bytes", "seconds")),
+    "reason",
 )
 
 
@@ -29,7 +37,8 @@ def render(report: Report) -> str:
     writer.writerow(_HEADINGS)
     for row in report.rows:
         for name in report.metrics:
-            writer.writerow([*_run(report, row), *_score(row, name), *_cost(row), _augmentation(row)])
+            more = [_augmentation(row), *_phases(row), *_predicted(row), _reason(row)]
+            writer.writerow([*_run(report, row), *_score(row, name), *_cost(row), *more])
     for found in report.judged:
         writer.writerow(_judged(report, found))
     return text.getvalue()
@@ -42,7 +51,8 @@ def _judged(report: Report, found: Judged) -> list[str | float | None]:
     rate = found.record.win_rate if found.record else None
     score = [rate.value, rate.low, rate.high, rate.n] if rate else [None] * 4
     name = f"win rate against {against.method.label} ({against.run_id}), judged by {found.judge}"
-    return [*run, name, *score, *([None] * 8), spec.augment.label if spec.augment else ""]
+    cells = [*run, name, *score, *([None] * 8), spec.augment.label if spec.augment else ""]
+    return [*cells, *([None] * (len(_HEADINGS) - len(cells)))]
 
 
 def _run(report: Report, row: Row) -> list[str]:
@@ -68,6 +78,30 @@ def _cost(row: Row) -> list[float | None]:
         row.average(lambda record: record.parameters.trainable if record.parameters else None),
         row.seconds("train"),
         row.average(lambda record: record.throughput.train_tokens_per_second),
-        row.average(lambda record: record.phases["train"].peak_bytes if "train" in record.phases else None),
-        row.average(lambda record: record.phases["evaluate"].peak_bytes if "evaluate" in record.phases else None),
+        _peak(row, "train"),
+        _peak(row, "evaluate"),
     ]
+
+
+def _phases(row: Row) -> list[float | None]:
+    seconds = [row.seconds(phase) for phase in PHASES if phase != "train"]
+    return [*seconds, _peak(row, "load"), _peak(row, "generate")]
+
+
+def _peak(row: Row, phase: Phase) -> float | None:
+    return row.average(lambda record: peak_of(record, phase).measured)
+
+
+def _predicted(row: Row) -> list[str | float | None]:
+    """The verdict of a run, and what was to be; of several runs the mean."""
+    verdict = row.entries[0].record.plan.verdict if row.entries[0].record and not row.mean else None
+    numbers = [row.average(partial(_foreseen, of, phase)) for phase in PHASES for of in (peak_of, seconds_of)]
+    return [verdict, *numbers]
+
+
+def _foreseen(of: Callable[[RunRecord, Phase], Pair], phase: Phase, record: RunRecord) -> float | None:
+    return of(record, phase).predicted
+
+
+def _reason(row: Row) -> str | None:
+    return None if row.mean or row.entries[0].ok else row.entries[0].reason

@@ -13,7 +13,10 @@ def render(report: Report) -> str:
     parts = [f"# {report.study}", *(f"## {table.title}\n\n{_table(table)}" for table in tables(report))]
     failed = [entry for entry in report.entries if entry.status != "ok"]
     if failed:
-        lines = [f"* {entry.spec.cell}, seed {entry.spec.seed}: {entry.status}" for entry in failed]
+        lines = [
+            f"* {entry.spec.cell}, seed {entry.spec.seed}: {entry.status}{f': {entry.reason}' if entry.reason else ''}"
+            for entry in failed
+        ]
         parts.append("## Without results\n\n" + "\n".join(lines))
     parts += list(report.notes)
     labels = label_tables(report)

@@ -16,9 +16,7 @@ def print_report(report: Report, console: Console) -> None:
         console.print(_rich(table, console))
     for entry in report.entries:
         if entry.status != "ok":
-            why = entry.problem or (
-                entry.record.error.message if entry.record and entry.record.error else "not run yet"
-            )
+            why = entry.reason or "not run yet"
             console.print(
                 Text(f"{entry.spec.cell} seed {entry.spec.seed} ({entry.spec.run_id}): {entry.status}: {why}")
             )
