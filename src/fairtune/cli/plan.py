@@ -69,7 +69,7 @@ def plan(
 def _request(study: Path) -> Any:
     from fairtune.execute import read_request
 
-    return read_request(study)
+    return read_request(study, weights=False)
 
 
 def _bytes(memory: str) -> int:
