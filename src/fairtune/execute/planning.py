@@ -28,9 +28,9 @@ from fairtune.plan.cost import Clock, MeasuredClock, StatedClock
 from fairtune.plan.devices import Device
 from fairtune.plan.measure import measure_cpu
 from fairtune.plan.model import Blueprint, Ways
-from fairtune.plan.predict import Machine, predict
+from fairtune.plan.predict import Amount, Machine, predict
 from fairtune.plan.sharing import Sharing
-from fairtune.plan.simulate import CannotSimulateError, Case, Simulated, simulate
+from fairtune.plan.simulate import CannotSimulateError, Case, Simulated, Workload, simulate, simulate_teaching
 from fairtune.plan.verdict import MARGIN, binding_of, fit_of, highest
 from fairtune.records import Phase, Plan, PlannedPhase
 from fairtune.study import RunSpec
@@ -90,7 +90,21 @@ class Planner:
                 return self._bounded(case, error, assumed)
         machine = self._machine(spec)
         phases = predict(found, amount, machine, _stored_bytes(found, known, spec))
+        if spec.teacher is not None:
+            phases["teach"] = self._teaching(spec, workload, machine)
         return self._verdict(phases, assumed=assumed)
+
+    def _teaching(self, spec: RunSpec, workload: Workload, machine: Machine) -> PlannedPhase:
+        """What the teacher takes; one that is a run of the study has the student's shape."""
+        teacher = spec.teacher.model if spec.teacher and spec.teacher.model else spec.model
+        own = self._known(spec.model_copy(update={"model": teacher}))
+        longest = own.texts.parts.longest
+        blueprint = Blueprint(own.config, spec.precision, None, self.device.kind, longest, self._ways)
+        try:
+            found = simulate_teaching(blueprint, workload.train)
+        except CannotSimulateError as error:
+            return PlannedPhase(peak_bytes=None, seconds=None, reason=f"the teacher cannot be simulated: {error}")
+        return predict(found, Amount(), machine, None)["teach"]
 
     def _machine(self, spec: RunSpec) -> Machine:
         # Processes of one processor exchange through its memory.

@@ -149,8 +149,7 @@ def _fill(
     start = heard = 0
     for micro in model.batching_now.cut(examples):
         batch = [examples[row] for row in micro.rows]
-        logits, _, _ = supervised_logits(model, batch)
-        log_p = (logits[:, :width] / temperature).log_softmax(-1)
+        log_p = log_probabilities(model, batch, width, temperature)
         _put(arrays, log_p, start)
         for item in batch:
             spans[item.id] = (start, start + item.answer_tokens)
@@ -158,6 +157,12 @@ def _fill(
         heard += len(batch)
         done(heard)
     return spans
+
+
+def log_probabilities(model: LanguageModel, batch: Sequence[Encoded], width: int, temperature: float) -> torch.Tensor:
+    """Of the first ``width`` tokens of the vocabulary, for every supervised token, ``(tokens, width)`` in fp32."""
+    logits, _, _ = supervised_logits(model, batch)
+    return (logits[:, :width] / temperature).log_softmax(-1)
 
 
 def _put(arrays: dict[str, Any], log_p: torch.Tensor, start: int) -> None:

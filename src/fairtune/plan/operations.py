@@ -49,9 +49,16 @@ def inner_bytes(func: Any, args: Any) -> int:
     return int(math.prod(shape)) * int(a.element_size())  # the weight, unpacked
 
 
-def _flops(func: Any, args: Any, out: Any) -> float:
-    if func.namespace == "bitsandbytes" and func._schema.name.endswith("gemm_4bit"):
+def _of_few_bits(name: str, args: Any) -> float:
+    """bitsandbytes multiplies by weights that are packed: the four-bit ones ``(rows, width)`` by their stated shape."""
+    if name == "gemm_4bit":
         return 2.0 * float(args[0].numel() * args[2][0])
+    return 2.0 * float(args[0].numel() * args[2].shape[0]) if name == "int8_mixed_scaled_mm" else 0.0
+
+
+def _flops(func: Any, args: Any, out: Any) -> float:
+    if func.namespace == "bitsandbytes":
+        return _of_few_bits(func._schema.name.partition("::")[2], args)
     if func in _ATTENTION:
         query, key = args[_ATTENTION[func]], args[_ATTENTION[func] + 1]
         products = 2 if "backward" not in str(func) else 5

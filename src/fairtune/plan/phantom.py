@@ -132,13 +132,14 @@ class Simulation(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         if not (_any_phantom(args) or (kwargs and _any_phantom(kwargs.values()))):
             return self._known_numbers(func, args, kwargs)
-        special = _SPECIAL.get(func)
-        if special is not None:
-            args = special(args)
-            if not isinstance(args, tuple):
-                return args
+        if func in _TOLD:
+            return _TOLD[func](args)
+        if func is _aten.index.Tensor:
+            args = _chosen(args)
         plain = tuple([self._plain(arg) for arg in args])
         named = {name: self._plain(value) for name, value in kwargs.items() if name != "device"}
+        if func.namespace == "bitsandbytes" and str(func) in _SHAPED:
+            return self._shaped(func, plain)
         kind = _kind_of(func)
         if kind.writes is not None:
             return self._in_place(func, kind, (args, kwargs), plain, named)
@@ -165,6 +166,11 @@ class Simulation(TorchDispatchMode):  # type: ignore[no-untyped-call]
         else:
             out = _of_shapes(known)
         self._witness.did(func, args, key, out)
+        return self._new(out)
+
+    def _shaped(self, func: Any, args: Any) -> Any:
+        out = _SHAPED[str(func)](*args)
+        self._witness.did(func, args, (func, _key(args)), out)
         return self._new(out)
 
     def _in_place(self, func: Any, kind: _Kind, given: Any, plain: Any, named: Any) -> Any:
@@ -296,8 +302,25 @@ def _chosen(args: Any) -> Any:
     return (args[0], indices, *args[2:])
 
 
-_SPECIAL: dict[Any, Callable[[Any], Any]] = {
+def _rows_in_8_bits(rows: torch.Tensor, threshold: float = 0.0) -> tuple[torch.Tensor | None, ...]:
+    """Rows, their scales, and the columns with outliers, of which there are taken to be none."""
+    kinds = ((rows.shape, torch.int8), (rows.shape[:-1].numel(), torch.float32), (0, torch.int64))
+    made = [torch.empty(shape, dtype=kind, device="meta") for shape, kind in kinds]
+    return tuple(made) if threshold else (*made[:2], None)
+
+
+def _product_in_8_bits(a: torch.Tensor, rows: Any, weight: torch.Tensor, *others: Any) -> tuple[torch.Tensor, ...]:
+    """The product, and what of ``a`` is in columns with outliers."""
+    shapes = ((*a.shape[:-1], weight.shape[0]), (*a.shape[:-1], 0))
+    return tuple(torch.empty(shape, dtype=a.dtype, device="meta") for shape in shapes)
+
+
+_TOLD: dict[Any, Callable[[Any], Any]] = {
     _aten._local_scalar_dense.default: _number,
     _aten.equal.default: lambda args: True,
-    _aten.index.Tensor: _chosen,
+}
+# Operations whose result has a shape that depends on numbers, by their full names: their libraries may not be there.
+_SHAPED: dict[str, Callable[..., Any]] = {
+    "bitsandbytes.int8_vectorwise_quant.default": _rows_in_8_bits,
+    "bitsandbytes.int8_mixed_scaled_mm.default": _product_in_8_bits,
 }

@@ -105,7 +105,7 @@ def _seconds(found: Simulated, amount: Amount, machine: Machine) -> dict[Phase, 
     if clock is None:
         return dict.fromkeys(phases, (None, f"no rates are known of {machine.device.name}"))
     try:
-        known = {"train": _training, "evaluate": _scoring, "generate": _writing}
+        known = {"train": _training, "evaluate": _scoring, "teach": _teaching, "generate": _writing}
         took = {phase: known[phase](found, amount, clock) for phase in phases}
         if machine.sharing is not None and "train" in took:
             took["train"] += _exchanging(found, amount, machine.sharing)
@@ -149,12 +149,15 @@ def _validating(found: Simulated, amount: Amount, clock: Clock, passes: list[tup
     return math.ceil(amount.epochs) * found.validation_tokens * of_a_token
 
 
-def _scoring(found: Simulated, amount: Amount, clock: Clock) -> float:
+def _scoring(found: Simulated, amount: Amount, clock: Clock, phase: Phase = "evaluate") -> float:
     picked: Picked | None = found.scoring
     assert picked is not None, "there was scoring"  # noqa: S101
-    return seconds_of_all(
-        [(each.tokens, seconds_of(each, clock)) for each in _of(found, "evaluate", "pass")], picked.tokens
-    )
+    passes = [(each.tokens, seconds_of(each, clock)) for each in _of(found, phase, "pass")]
+    return seconds_of_all(passes, picked.tokens)
+
+
+def _teaching(found: Simulated, amount: Amount, clock: Clock) -> float:
+    return _scoring(found, amount, clock, "teach")
 
 
 def _writing(found: Simulated, amount: Amount, clock: Clock) -> float:

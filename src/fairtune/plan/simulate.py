@@ -15,6 +15,7 @@ from fairtune.errors import FairtuneError
 from fairtune.evaluate.generation import write
 from fairtune.methods import METHODS, Course, Tuned
 from fairtune.methods.targets import blocks
+from fairtune.models.lessons import log_probabilities
 from fairtune.models.likelihood import item_losses
 from fairtune.models.load import LanguageModel
 from fairtune.models.quantize import parameter_count, weight_bytes
@@ -128,10 +129,11 @@ def simulate(case: Case, workload: Workload, tokenizer: Any = None) -> Simulated
     network = describe(case.blueprint)
     ledger = Ledger(network.get_input_embeddings().num_embeddings)
     simulation = Simulation(ledger)
+    sizes = _most(network)
     with simulation:
-        tuned = _loaded(network, case, workload, tokenizer, ledger)
-        sizes = _sizes(tuned)
         try:
+            tuned = _loaded(network, case, workload, tokenizer, ledger)
+            sizes = _sizes(tuned.model.network)
             picked = _worked(tuned, case, workload, ledger)
         except FairtuneError:
             raise
@@ -141,6 +143,34 @@ def simulate(case: Case, workload: Workload, tokenizer: Any = None) -> Simulated
     validation = sum(micro.computed for micro in batching.cut(workload.validation))
     prompts = tuple(map(len, workload.prompts))
     return Simulated(ledger.trace, tuple(ledger.passes), sizes, batching.packed, *picked, prompts, validation)
+
+
+def simulate_teaching(blueprint: Blueprint, examples: Sequence[Encoded]) -> Simulated:
+    """A teacher that is heard on the training examples; its phase is ``teach``.
+
+    Raises:
+        CannotSimulateError: as :func:`simulate`.
+    """
+    network = describe(blueprint)
+    ledger = Ledger(network.get_input_embeddings().num_embeddings)
+    with Simulation(ledger):
+        with ledger.phase("load", WEIGHTS):
+            model = fill(network, blueprint)
+        heard = pick_scoring(examples, model.batching)
+        try:
+            _teach(model, heard, ledger)
+        except Exception as error:  # a model's own code, made to work with numbers
+            raise CannotSimulateError(error, _sizes(network)) from error
+        sizes = _sizes(network)
+    return Simulated(ledger.trace, tuple(ledger.passes), sizes, model.batching.packed, None, heard)
+
+
+@torch.no_grad()
+def _teach(model: LanguageModel, heard: Picked, ledger: Ledger) -> None:
+    with ledger.phase("teach"):
+        for part in [heard.largest] if heard.alike else [heard.typical, heard.largest]:
+            log_probabilities(model, part.examples, len(model.tokenizer), 1.0)
+            ledger.close_pass("pass", part.computed)
 
 
 def _loaded(network: Any, case: Case, workload: Workload, tokenizer: Any, ledger: Ledger) -> Tuned:
@@ -156,9 +186,16 @@ def _loaded(network: Any, case: Case, workload: Workload, tokenizer: Any, ledger
     return tuned
 
 
-def _sizes(tuned: Tuned) -> Sizes:
-    parameters = list(tuned.model.network.parameters())
-    layers = [weight_bytes(layer.parameters()) for layer in blocks(tuned.model.network)[1]]
+def _most(network: Any) -> Sizes:
+    """What a network has that was only described, as if all of it were trained."""
+    parameters = list(network.parameters())
+    count, size = sum(map(parameter_count, parameters)), sum(p.numel() * p.element_size() for p in parameters)
+    return Sizes(size, count, count, size, 0)
+
+
+def _sizes(network: Any) -> Sizes:
+    parameters = list(network.parameters())
+    layers = [weight_bytes(layer.parameters()) for layer in blocks(network)[1]]
     whole = weight_bytes(parameters)
     return Sizes(
         weights=whole,
