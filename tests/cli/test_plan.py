@@ -117,7 +117,7 @@ def test_the_table_says_what_does_not_fit_and_what_would_make_it(given, tmp_path
     result = inside("plan", small(tmp_path, llama), cwd=tmp_path)
     assert result.returncode == 1
     for words in (
-        "· full · fp32 · seed 0: does not fit: budget: {batch_tokens: 64}",
+        "· full · fp32 · seed 0: does not fit; budget: {batch_tokens: 64}",
         "20.00 GiB for each process, by the study (budget.memory)",
         "by the study (budget.device: cpu)",
     ):

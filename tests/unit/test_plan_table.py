@@ -100,7 +100,7 @@ def test_below_stand_advice_reasons_and_assumptions_each_once_and_the_device(spe
         *[Plan(reason="its config.json is not here")] * 2,
     ]
     found = drawn(report(zip(specs, plans, strict=True)))
-    assert f"full · fp32 · seeds 0–1 and 1 more: does not fit: {advice}" in found
+    assert f"full · fp32 · seeds 0–1 and 1 more: does not fit; {advice}" in found
     assert "lora rank=16 · fp32 · seeds 0–1: unknown: its config.json is not here" in found
     for text in (advice, "Assumed: tokens are estimated", "Assumed: no context is known"):
         assert found.count(text) == 1

@@ -17,8 +17,8 @@ def record(spec, planned, measured, status="ok"):
     """Phases by name: (bytes, seconds)."""
     phases = {name: PlannedPhase(peak_bytes=peak, seconds=seconds) for name, (peak, seconds) in planned.items()}
     plan = Plan(
-        peak_bytes=max(peak for peak, _ in planned.values()),
-        seconds=sum(seconds for _, seconds in planned.values()),
+        peak_bytes=max(peak for peak, _ in planned.values() if peak is not None),
+        seconds=sum(seconds for _, seconds in planned.values() if seconds is not None),
         reason=None,
         phases=phases,
     )
@@ -48,6 +48,13 @@ def test_the_whole_is_compared_over_the_phases_that_were_planned(spec):
     found = record(spec, PLANNED, measured)
     assert whole_peak(found) == Pair(300, 400)
     assert whole_seconds(found) == Pair(15.0, 25.0)
+
+
+def test_what_was_not_predicted_is_not_compared(spec):
+    planned = {"load": (100, None), "train": (300, 10.0), "evaluate": (None, 4.0)}
+    found = record(spec, planned, {"load": (500, 50.0), "train": (400, 20.0), "evaluate": (900, 4.0)})
+    assert whole_peak(found) == Pair(300, 500)
+    assert whole_seconds(found) == Pair(14.0, 24.0)
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def plan(
         memory_bytes=asked_bytes or budget.memory,
         thorough=not quick,
     )
-    with Counted(errors, len(request.specs)) as counted:
+    with Counted(errors, len(request.specs), asked.thorough) as counted:
         try:
             found = make_plans(asked, nursery, counted.tell)
         except KeyboardInterrupt:
@@ -100,10 +100,11 @@ def _report(request: Any, found: Any, device: str | None, memory: str | None) ->
 class Counted:
     """How far planning is, on standard error: a line that moves on a terminal, a line now and then elsewhere."""
 
-    def __init__(self, console: Console, total: int) -> None:
+    def __init__(self, console: Console, total: int, thorough: bool) -> None:
         self._console, self._total = console, total
+        self._then = "; looking for what fits" if thorough else ""
         self._status = console.status("planning") if console.is_terminal else None
-        self._told = time.monotonic()
+        self._told, self._line = time.monotonic(), ""
 
     def __enter__(self) -> Counted:
         if self._status:
@@ -120,9 +121,9 @@ class Counted:
 
     def tell(self, count: int) -> None:
         """So many runs have a plan."""
-        line = f"planned {count} of {self._total} runs"
+        line = f"planned {count} of {self._total} runs{self._then if count == self._total else ''}"
         if self._status:
             self._status.update(Text(line))
-        elif time.monotonic() - self._told >= _EVERY_SECONDS:
-            self._told = time.monotonic()
+        elif line != self._line and time.monotonic() - self._told >= _EVERY_SECONDS:
+            self._told, self._line = time.monotonic(), line
             self.say(line)

@@ -22,7 +22,7 @@ def work(folder_path: str, command: tuple[str, ...]) -> None:
     folder = RunFolder(Path(folder_path))
     settle_in(folder)
     asked = PlanRequest.model_validate_json(folder.spec.read_text(encoding="utf-8"))
-    answer = _answered(asked, ProgressFile(folder.progress))
+    answer = _answered(asked, ProgressFile(folder.progress, every=0))
     write_atomically(PlanAnswer.file_in(folder), answer.model_dump_json() + "\n")
 
 

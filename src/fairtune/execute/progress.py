@@ -31,10 +31,11 @@ class Progress:
 class ProgressFile:
     """What a worker says of itself."""
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic, every: float = _EVERY_SECONDS) -> None:
         self._path = path
         self._clock = clock
-        self._written = -_EVERY_SECONDS
+        self._every = every
+        self._written = -every
         self._phase_started = clock()
         self._first = 0
         self._now = Progress(os.getpid())
@@ -50,13 +51,13 @@ class ProgressFile:
         self._phase_started, self._first = self._clock(), step
 
     def advance(self, step: int, loss: float | None = None, tokens_per_second: float | None = None) -> None:
-        """``step`` of the phase's steps are done; written at most every quarter of a second."""
+        """``step`` of the phase's steps are done; written at most every quarter of a second, or as asked."""
         spent = self._clock() - self._phase_started
         steps = self._now.steps
         made = step - self._first
         left = spent / made * (steps - step) if steps and made else None
         self._now = replace(self._now, step=step, loss=loss, tokens_per_second=tokens_per_second, seconds_left=left)
-        if self._clock() - self._written >= _EVERY_SECONDS:
+        if self._clock() - self._written >= self._every:
             self._write()
 
     def remove(self) -> None:

@@ -251,7 +251,7 @@ def _told(lines: Sequence[Line], each: bool) -> Iterator[str]:
             found.setdefault((fit, text), []).append(" · ".join(line.name))
     for (fit, text), names in found.items():
         others = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        yield f"{names[0]}{others}: {FITS[fit]}: {text}"
+        yield f"{names[0]}{others}: {FITS[fit]}{';' if fit == 'does_not_fit' else ':'} {text}"
 
 
 def _missing(report: PlanReport) -> Iterator[str]:

@@ -42,19 +42,20 @@ def seconds_of(record: RunRecord, phase: Phase) -> Pair:
 
 
 def whole_peak(record: RunRecord) -> Pair:
-    """The largest of all phases that were planned; measured if the run came through all of them."""
+    """The largest of all phases whose peak was predicted; measured if the run came through them."""
     return Pair(record.plan.peak_bytes, _measured(max, record, peak_of))
 
 
 def whole_seconds(record: RunRecord) -> Pair:
-    """All phases that were planned, together; measured if the run came through all of them."""
+    """All phases whose length was predicted, together; measured if the run came through them."""
     return Pair(record.plan.seconds, _measured(sum, record, seconds_of))
 
 
 def _measured(
     together: Callable[[list[float]], float], record: RunRecord, of: Callable[[RunRecord, Phase], Pair]
 ) -> float | None:
-    found = [of(record, phase).measured for phase in record.plan.phases]
+    pairs = [of(record, phase) for phase in record.plan.phases]
+    found = [pair.measured for pair in pairs if pair.predicted is not None]
     known = [number for number in found if number is not None]
     return together(known) if record.status == "ok" and known and len(known) == len(found) else None
 
