@@ -29,7 +29,8 @@ def test_a_run_of_two_processes_leaves_what_a_run_of_one_leaves(tmp_path, llama,
     assert set(record["phases"]) == {"load", "train", "evaluate", "generate"}
     folder = tmp_path / "runs" / "small" / record["run_id"]
     names = {item.name for item in folder.iterdir()}
-    assert names == {"spec.json", "record.json", "examples", "log.txt", "model", "curve.jsonl", "tensorboard", "ranks"}
+    files = {"spec.json", "plan.json", "record.json", "examples", "log.txt", "model", "curve.jsonl", "tensorboard"}
+    assert names == files | {"ranks"}
     assert {item.name for item in (folder / "ranks" / "1").iterdir()} == {"log.txt"}
     curve = [json.loads(line) for line in (folder / "curve.jsonl").read_text().splitlines()]
     assert [line["step"] for line in curve] == list(range(1, len(curve) + 1))
