@@ -7,8 +7,11 @@ process is spawned and imports by itself.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -32,13 +35,27 @@ class Nursery:
             from multiprocessing import forkserver
 
             self._context.set_forkserver_preload(_PRELOADED)
-            forkserver.ensure_running()
+            with _deaf():
+                forkserver.ensure_running()
 
     def start(self, folder: Path, begin: Begin | None = None) -> BaseProcess:
         """The process that does what ``spec.json`` in the folder says: a run, if no other beginning is given."""
         process: BaseProcess = self._context.Process(target=begin or _begin_run, args=(str(folder), command_line()))
         process.start()
         return process
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """A process that is started meanwhile never hears Ctrl-C, not even among its imports: it is for this one."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # no other thread may say what signals do
+        return
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 # Not imported above: whoever starts a process need not import torch.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ def work(folder_path: str, command: tuple[str, ...]) -> None:
     """Reads ``spec.json``, a :class:`PlanRequest`, and writes a :class:`PlanAnswer`, whatever happens."""
     folder = RunFolder(Path(folder_path))
     settle_in(folder)
+    tempfile.tempdir = str(folder.path)  # what an ended process leaves there goes with the folder
     asked = PlanRequest.model_validate_json(folder.spec.read_text(encoding="utf-8"))
     answer = _answered(asked, ProgressFile(folder.progress, every=0))
     write_atomically(PlanAnswer.file_in(folder), answer.model_dump_json() + "\n")

@@ -103,7 +103,7 @@ def make_plans(asked: PlanRequest, nursery: Nursery, tell: Tell = lambda count: 
         KeyboardInterrupt: Ctrl-C; the process has been ended.
     """
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="fairtune-plan-") as name:
+    with tempfile.TemporaryDirectory(prefix="fairtune-plan-", ignore_cleanup_errors=True) as name:
         folder = RunFolder(Path(name))
         write_atomically(folder.spec, asked.model_dump_json() + "\n")
         kills = oom_kills()
