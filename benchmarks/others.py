@@ -1,0 +1,244 @@
+"""The training step of other systems, each decision a switch, as it is simulated for ``benchmarks/published.py``."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from fairtune.models.quantize import Quantization
+from fairtune.plan.allocators.cuda import CudaCachingAllocator
+from fairtune.plan.ledger import ACTIVATIONS, ADAPTER, GRADIENTS, LOGITS, OPTIMIZER, WEIGHTS, Ledger
+from fairtune.plan.model import Blueprint, describe, fill
+from fairtune.plan.phantom import Simulation
+from fairtune.plan.replay import Peak, replay
+
+# What cuBLAS takes for itself when the first product is computed, on devices before Hopper: torch 2.13,
+# aten/src/ATen/cuda/CublasHandlePool.cpp: 2 buffers of 4096 KiB and 8 of 16 KiB.
+CUBLAS_WORKSPACE = 8_519_680
+_CHUNK = 128
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A step of somebody's, as far as memory goes.
+
+    Attributes:
+        config: transformers' configuration.
+        adapter: PEFT's configuration; None where the weights themselves are trained, or nothing is.
+        weights: type of the weights that are stored in full.
+        trained: type of what is trained, of its gradients and moments.
+        loss: a name in ``LOSSES``.
+        checkpointing: None, or whether checkpoints are the re-entrant kind.
+        padded: whether a mask of padding is given, which CUDA's flash attention does not take.
+        norms_in_fp32: False where norms are computed in the type of the activations.
+        caches: whether keys and values of the pass are returned, too.
+    """
+
+    config: Any
+    rows: int
+    length: int
+    adapter: Any = None
+    quantization: Quantization | None = None
+    weights: torch.dtype = torch.bfloat16
+    trained: torch.dtype = torch.float32
+    optimizer: Mapping[str, bool] = field(default_factory=lambda: {"foreach": True})
+    loss: str = "whole"
+    checkpointing: bool | None = None
+    attention: str = "sdpa"
+    autocast: bool = False
+    padded: bool = False
+    caches: bool = False
+    norms_in_fp32: bool = True
+    trains: bool = True
+    workspace: int = CUBLAS_WORKSPACE
+
+
+class Live:
+    """torch's allocator, asked for ``memory_allocated`` and not for ``memory_reserved``."""
+
+    def __init__(self) -> None:
+        self._inner = CudaCachingAllocator()
+        self.allocate, self.free, self.trim = self._inner.allocate, self._inner.free, self._inner.trim
+
+    @property
+    def reserved(self) -> int:
+        """Bytes given out."""
+        return self._inner.allocated
+
+
+@dataclass(frozen=True)
+class Found:
+    """The peaks of a phase: of bytes given out, and of bytes held."""
+
+    allocated: Peak
+    reserved: Peak
+
+
+def simulated(recipe: Recipe) -> Found:
+    """Two steps of a recipe (moments are made in the first), or a forward pass that is not learned from."""
+    blueprint = Blueprint(
+        recipe.config,
+        "fp32" if recipe.weights == torch.float32 else "bf16",
+        recipe.quantization,
+        "cuda",
+        recipe.length,
+    )
+    recipe.config._attn_implementation = recipe.attention
+    network = describe(blueprint)
+    ledger = Ledger(network.get_input_embeddings().num_embeddings)
+    with Simulation(ledger):
+        with ledger.phase("load", WEIGHTS):
+            # The pad token of a model's own may lie anywhere; nothing is known of a phantom's rows anyway.
+            network = _adapted(fill(network, blueprint).network, recipe, ledger)
+        phase = "train" if recipe.trains else "evaluate"
+        with ledger.phase(phase), _norms(network, recipe.norms_in_fp32):
+            # The allocator is asked for it, so it counts as all else does.
+            workspace = torch.empty(recipe.workspace, dtype=torch.float8_e5m2)
+            _steps(network, recipe, ledger) if recipe.trains else _pass(network, recipe)
+            del workspace
+    trace = ledger.trace
+    return Found(replay(trace, Live())[phase], replay(trace, CudaCachingAllocator())[phase])
+
+
+def _adapted(network: Any, recipe: Recipe, ledger: Ledger) -> Any:
+    from peft import get_peft_model
+
+    if not recipe.trains:
+        return network
+    network.train()
+    if recipe.adapter is None:
+        return network.requires_grad_(True)
+    ledger.begin(ADAPTER)
+    network = get_peft_model(network, recipe.adapter, autocast_adapter_dtype=recipe.trained == torch.float32)
+    if recipe.trained != torch.float32:
+        for weight in network.parameters():
+            if weight.requires_grad:
+                weight.data = weight.data.to(recipe.trained)
+    if recipe.checkpointing is not None:
+        network.enable_input_require_grads()
+    return network
+
+
+def _steps(network: Any, recipe: Recipe, ledger: Ledger) -> None:
+    trained = [weight for weight in network.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-5, weight_decay=0.0, **recipe.optimizer)
+    if recipe.checkpointing is not None:
+        network.gradient_checkpointing_enable({"use_reentrant": recipe.checkpointing})
+    for _ in range(2):
+        ledger.begin(ACTIVATIONS)
+        LOSSES[recipe.loss](network, recipe)
+        ledger.name(GRADIENTS, [weight.grad for weight in trained])
+        ledger.begin(OPTIMIZER)
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        ledger.close_pass("update", recipe.rows * recipe.length)
+
+
+def _pass(network: Any, recipe: Recipe) -> None:
+    with torch.no_grad():
+        network(**_texts(recipe), labels=_labels(recipe), use_cache=recipe.caches)
+
+
+def _texts(recipe: Recipe) -> dict[str, torch.Tensor]:
+    tokens = torch.zeros((recipe.rows, recipe.length), dtype=torch.long)
+    if not recipe.padded:
+        return {"input_ids": tokens}
+    mask = torch.ones_like(tokens)
+    mask[0, -1] = 0
+    return {"input_ids": tokens, "attention_mask": mask}
+
+
+def _labels(recipe: Recipe) -> torch.Tensor:
+    return torch.zeros((recipe.rows, recipe.length), dtype=torch.long)
+
+
+def _autocast(recipe: Recipe) -> contextlib.AbstractContextManager[object]:
+    return torch.autocast("cpu", dtype=torch.bfloat16) if recipe.autocast else contextlib.nullcontext()
+
+
+def _whole(network: Any, recipe: Recipe) -> None:
+    """transformers from 4.46 on: all logits in fp32; labels are shifted. The output is there until the step ends."""
+    with _autocast(recipe):
+        out = network(**_texts(recipe), labels=_labels(recipe), use_cache=recipe.caches)
+    out.loss.backward()
+
+
+def _shifted_copy(network: Any, recipe: Recipe) -> None:
+    """transformers up to 4.45: all logits in fp32, a copy without the last position; only the loss outlives it."""
+    with _autocast(recipe):
+        loss = _loss_of_copy(network if recipe.adapter is None else network.get_base_model(), recipe)
+    loss.backward()
+
+
+def _loss_of_copy(network: Any, recipe: Recipe) -> torch.Tensor:
+    states = network.model(**_texts(recipe), use_cache=False)[0]
+    logits = network.lm_head(states)
+    if hasattr(network.config, "logits_scaling"):
+        logits = logits / network.config.logits_scaling
+    logits = logits.float()
+    shifted = logits[..., :-1, :].contiguous()
+    return functional.cross_entropy(shifted.view(-1, shifted.shape[-1]), _labels(recipe)[..., 1:].reshape(-1))
+
+
+def _chunked_head(network: Any, recipe: Recipe) -> None:
+    """LitGPT's LoRA: the output layer is applied to 128 positions at a time, and all chunks are kept."""
+    inner = network.get_base_model() if recipe.adapter is not None else network
+    states = inner.model(**_texts(recipe), use_cache=False)[0]
+    chunks = [inner.lm_head(part) for part in states.split(_CHUNK, dim=1)]
+    del states
+    labels = _labels(recipe)
+    chunks[-1] = chunks[-1][:, :-1]
+    targets = labels[:, 1:].split(_CHUNK, dim=1)
+    losses = [_cross_entropy(part, target) for part, target in zip(chunks, targets, strict=True)]
+    torch.cat(losses).mean().backward()
+
+
+def _chunked_loss(network: Any, recipe: Recipe) -> None:
+    """LitGPT's full training: all logits in the type of the weights, the loss of 128 rows at a time."""
+    logits = network(**_texts(recipe), use_cache=False).logits
+    rows = logits[:, :-1].reshape(-1, logits.shape[-1])
+    targets = _labels(recipe)[:, 1:].reshape(-1)
+    losses = [
+        functional.cross_entropy(part, target, reduction="none")
+        for part, target in zip(rows.split(_CHUNK), targets.split(_CHUNK), strict=True)
+    ]
+    torch.cat(losses).mean().backward()
+
+
+def _cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1), reduction="none")
+
+
+LOSSES: Mapping[str, Callable[[Any, Recipe], None]] = {
+    "whole": _whole,
+    "shifted copy": _shifted_copy,
+    "chunked head": _chunked_head,
+    "chunked loss": _chunked_loss,
+}
+
+
+@contextlib.contextmanager
+def _norms(network: Any, in_fp32: bool) -> Iterator[None]:
+    """Norms as transformers has them, or in the type of what they are given, as LitGPT had them in 2023."""
+    if not in_fp32:
+        for module in network.modules():
+            if type(module).__name__.endswith("RMSNorm"):
+                module.forward = _plain_norm(module)
+    yield
+
+
+def _plain_norm(module: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    def forward(states: torch.Tensor) -> torch.Tensor:
+        scale = torch.rsqrt(torch.mean(states * states, dim=-1, keepdim=True) + module.variance_epsilon)
+        return module.weight * (states * scale)
+
+    return forward
+
+
+__all__ = ["CUBLAS_WORKSPACE", "LOGITS", "LOSSES", "Found", "Live", "Recipe", "simulated"]
