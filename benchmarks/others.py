@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from fairtune.models.quantize import Quantization
 from fairtune.plan.allocators.cuda import CudaCachingAllocator
+from fairtune.plan.cuda_choices import choices_of
 from fairtune.plan.ledger import ACTIVATIONS, ADAPTER, GRADIENTS, LOGITS, OPTIMIZER, WEIGHTS, Ledger
 from fairtune.plan.model import Blueprint, describe, fill
 from fairtune.plan.phantom import Simulation
@@ -37,6 +38,8 @@ class Recipe:
         padded: whether a mask of padding is given, which CUDA's flash attention does not take.
         norms_in_fp32: False where norms are computed in the type of the activations.
         caches: whether keys and values of the pass are returned, too.
+        joint: whether query, key and value come from one projection.
+        accumulates: whether a step has several passes, so that gradients are there when the next one begins.
     """
 
     config: Any
@@ -54,6 +57,8 @@ class Recipe:
     padded: bool = False
     caches: bool = False
     norms_in_fp32: bool = True
+    joint: bool = False
+    accumulates: bool = False
     trains: bool = True
     workspace: int = CUBLAS_WORKSPACE
 
@@ -91,12 +96,16 @@ def simulated(recipe: Recipe) -> Found:
     recipe.config._attn_implementation = recipe.attention
     network = describe(blueprint)
     ledger = Ledger(network.get_input_embeddings().num_embeddings)
-    with Simulation(ledger):
+    with Simulation(ledger), choices_of("cuda"):
         with ledger.phase("load", WEIGHTS):
             # The pad token of a model's own may lie anywhere; nothing is known of a phantom's rows anyway.
             network = _adapted(fill(network, blueprint).network, recipe, ledger)
         phase = "train" if recipe.trains else "evaluate"
-        with ledger.phase(phase), _norms(network, recipe.norms_in_fp32):
+        if not recipe.norms_in_fp32:
+            _compute_norms_plainly(network)
+        if recipe.joint:
+            _join_projections(network)
+        with ledger.phase(phase):
             # The allocator is asked for it, so it counts as all else does.
             workspace = torch.empty(recipe.workspace, dtype=torch.float8_e5m2)
             _steps(network, recipe, ledger) if recipe.trains else _pass(network, recipe)
@@ -131,7 +140,8 @@ def _steps(network: Any, recipe: Recipe, ledger: Ledger) -> None:
         network.gradient_checkpointing_enable({"use_reentrant": recipe.checkpointing})
     for _ in range(2):
         ledger.begin(ACTIVATIONS)
-        LOSSES[recipe.loss](network, recipe)
+        for _ in range(1 + recipe.accumulates):
+            LOSSES[recipe.loss](network, recipe)
         ledger.name(GRADIENTS, [weight.grad for weight in trained])
         ledger.begin(OPTIMIZER)
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
@@ -223,14 +233,27 @@ LOSSES: Mapping[str, Callable[[Any, Recipe], None]] = {
 }
 
 
-@contextlib.contextmanager
-def _norms(network: Any, in_fp32: bool) -> Iterator[None]:
-    """Norms as transformers has them, or in the type of what they are given, as LitGPT had them in 2023."""
-    if not in_fp32:
-        for module in network.modules():
-            if type(module).__name__.endswith("RMSNorm"):
-                module.forward = _plain_norm(module)
-    yield
+def _compute_norms_plainly(network: Any) -> None:
+    """In the type of what they are given, as LitGPT had them in 2023."""
+    for module in network.modules():
+        if type(module).__name__.endswith("RMSNorm"):
+            module.forward = _plain_norm(module)
+
+
+def _join_projections(network: Any) -> None:
+    """Query, key and value lie in one tensor, as where one projection makes them: while one is kept, all are."""
+    for attention in network.modules():
+        if hasattr(attention, "q_proj") and hasattr(attention, "v_proj"):
+            made: list[torch.Tensor] = []
+            for layer in (attention.q_proj, attention.k_proj):
+                layer.register_forward_hook(lambda _, __, out, made=made: made.append(out.detach()))
+            attention.v_proj.register_forward_hook(lambda _, __, out, made=made: _joined(made, out))
+
+
+def _joined(made: list[torch.Tensor], value: torch.Tensor) -> torch.Tensor:
+    whole = torch.cat([*made, value], dim=-1)
+    made.clear()
+    return whole[..., -value.shape[-1] :]
 
 
 def _plain_norm(module: Any) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -19,6 +19,7 @@ from fairtune.models.likelihood import item_losses
 from fairtune.models.load import LanguageModel
 from fairtune.models.quantize import parameter_count, weight_bytes
 from fairtune.models.rows import Batching
+from fairtune.plan.cuda_choices import choices_of
 from fairtune.plan.ledger import ACTIVATIONS, ADAPTER, GRADIENTS, OPTIMIZER, WEIGHTS, Ledger, Pass, Trace
 from fairtune.plan.model import Blueprint, describe, fill
 from fairtune.plan.phantom import Simulation
@@ -127,8 +128,7 @@ def simulate(case: Case, workload: Workload, tokenizer: Any = None) -> Simulated
     """
     network = describe(case.blueprint)
     ledger = Ledger(network.get_input_embeddings().num_embeddings)
-    simulation = Simulation(ledger)
-    with simulation:
+    with Simulation(ledger), choices_of(case.blueprint.kind):
         tuned = _loaded(network, case, workload, tokenizer, ledger)
         sizes = _sizes(tuned)
         try:
