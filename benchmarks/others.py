@@ -13,7 +13,7 @@ from torch.nn import functional
 from fairtune.models.quantize import Quantization
 from fairtune.plan.allocators.cuda import CudaCachingAllocator
 from fairtune.plan.cuda_choices import choices_of
-from fairtune.plan.ledger import ACTIVATIONS, ADAPTER, GRADIENTS, LOGITS, OPTIMIZER, WEIGHTS, Ledger
+from fairtune.plan.ledger import ACTIVATIONS, ADAPTER, GRADIENTS, OPTIMIZER, WEIGHTS, Ledger
 from fairtune.plan.model import Blueprint, describe, fill
 from fairtune.plan.phantom import Simulation
 from fairtune.plan.replay import Peak, replay
@@ -39,6 +39,8 @@ class Recipe:
         norms_in_fp32: False where norms are computed in the type of the activations.
         caches: whether keys and values of the pass are returned, too.
         joint: whether query, key and value come from one projection.
+        upcast: whether norms, embedding and output layer of a quantised model are made fp32
+            (``prepare_model_for_kbit_training``).
         accumulates: whether a step has several passes, so that gradients are there when the next one begins.
     """
 
@@ -58,6 +60,7 @@ class Recipe:
     caches: bool = False
     norms_in_fp32: bool = True
     joint: bool = False
+    upcast: bool = False
     accumulates: bool = False
     trains: bool = True
     workspace: int = CUBLAS_WORKSPACE
@@ -98,7 +101,6 @@ def simulated(recipe: Recipe) -> Found:
     ledger = Ledger(network.get_input_embeddings().num_embeddings)
     with Simulation(ledger), choices_of("cuda"):
         with ledger.phase("load", WEIGHTS):
-            # The pad token of a model's own may lie anywhere; nothing is known of a phantom's rows anyway.
             network = _adapted(fill(network, blueprint).network, recipe, ledger)
         phase = "train" if recipe.trains else "evaluate"
         if not recipe.norms_in_fp32:
@@ -122,6 +124,10 @@ def _adapted(network: Any, recipe: Recipe, ledger: Ledger) -> Any:
     network.train()
     if recipe.adapter is None:
         return network.requires_grad_(True)
+    if recipe.upcast:
+        for weight in network.parameters():
+            if weight.dtype.is_floating_point:
+                weight.data = weight.data.float()
     ledger.begin(ADAPTER)
     network = get_peft_model(network, recipe.adapter, autocast_adapter_dtype=recipe.trained == torch.float32)
     if recipe.trained != torch.float32:
@@ -152,7 +158,8 @@ def _steps(network: Any, recipe: Recipe, ledger: Ledger) -> None:
 
 def _pass(network: Any, recipe: Recipe) -> None:
     with torch.no_grad():
-        network(**_texts(recipe), labels=_labels(recipe), use_cache=recipe.caches)
+        labels = None if recipe.caches else _labels(recipe)
+        network(**_texts(recipe), labels=labels, use_cache=recipe.caches)
 
 
 def _texts(recipe: Recipe) -> dict[str, torch.Tensor]:
@@ -177,6 +184,11 @@ def _whole(network: Any, recipe: Recipe) -> None:
     with _autocast(recipe):
         out = network(**_texts(recipe), labels=_labels(recipe), use_cache=recipe.caches)
     out.loss.backward()
+
+
+def _whole_dropped(network: Any, recipe: Recipe) -> None:
+    """torchtune: all logits in fp32, and only the loss outlives them."""
+    network(**_texts(recipe), labels=_labels(recipe), use_cache=False).loss.backward()
 
 
 def _shifted_copy(network: Any, recipe: Recipe) -> None:
@@ -227,6 +239,7 @@ def _cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 LOSSES: Mapping[str, Callable[[Any, Recipe], None]] = {
     "whole": _whole,
+    "whole, dropped": _whole_dropped,
     "shifted copy": _shifted_copy,
     "chunked head": _chunked_head,
     "chunked loss": _chunked_loss,
@@ -262,6 +275,3 @@ def _plain_norm(module: Any) -> Callable[[torch.Tensor], torch.Tensor]:
         return module.weight * (states * scale)
 
     return forward
-
-
-__all__ = ["CUBLAS_WORKSPACE", "LOGITS", "LOSSES", "Found", "Live", "Recipe", "simulated"]
