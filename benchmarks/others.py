@@ -42,6 +42,8 @@ class Recipe:
         upcast: whether norms, embedding and output layer of a quantised model are made fp32
             (``prepare_model_for_kbit_training``).
         accumulates: whether a step has several passes, so that gradients are there when the next one begins.
+        forgets: whether gradients are gone when a step ends, not only when the next one begins.
+        empties_cache: whether the allocator gives back what is free before the step that is looked at.
     """
 
     config: Any
@@ -62,6 +64,8 @@ class Recipe:
     joint: bool = False
     upcast: bool = False
     accumulates: bool = False
+    forgets: bool = True
+    empties_cache: bool = False
     trains: bool = True
     workspace: int = CUBLAS_WORKSPACE
 
@@ -108,10 +112,15 @@ def simulated(recipe: Recipe) -> Found:
         if recipe.joint:
             _join_projections(network)
         with ledger.phase(phase):
-            # The allocator is asked for it, so it counts as all else does.
-            workspace = torch.empty(recipe.workspace, dtype=torch.float8_e5m2)
-            _steps(network, recipe, ledger) if recipe.trains else _pass(network, recipe)
-            del workspace
+            workspace = torch.empty(recipe.workspace, dtype=torch.float8_e5m2)  # asked of the allocator as all else is
+            step = _stepping(network, recipe, ledger) if recipe.trains else lambda: _pass(network, recipe)
+            step()
+            if not recipe.empties_cache:
+                step()
+        if recipe.empties_cache:
+            with ledger.phase(phase):  # when it begins, the allocator gives back what is free
+                step()
+        del workspace
     trace = ledger.trace
     return Found(replay(trace, Live())[phase], replay(trace, CudaCachingAllocator())[phase])
 
@@ -125,26 +134,32 @@ def _adapted(network: Any, recipe: Recipe, ledger: Ledger) -> Any:
     if recipe.adapter is None:
         return network.requires_grad_(True)
     if recipe.upcast:
-        for weight in network.parameters():
-            if weight.dtype.is_floating_point:
-                weight.data = weight.data.float()
+        _upcast(network)
     ledger.begin(ADAPTER)
     network = get_peft_model(network, recipe.adapter, autocast_adapter_dtype=recipe.trained == torch.float32)
-    if recipe.trained != torch.float32:
-        for weight in network.parameters():
-            if weight.requires_grad:
-                weight.data = weight.data.to(recipe.trained)
+    for weight in network.parameters():
+        if weight.requires_grad and weight.dtype != recipe.trained:
+            weight.data = weight.data.to(recipe.trained)
     if recipe.checkpointing is not None:
         network.enable_input_require_grads()
     return network
 
 
-def _steps(network: Any, recipe: Recipe, ledger: Ledger) -> None:
+def _upcast(network: Any) -> None:
+    for weight in network.parameters():
+        if weight.dtype.is_floating_point:
+            weight.data = weight.data.float()
+
+
+def _stepping(network: Any, recipe: Recipe, ledger: Ledger) -> Callable[[], None]:
+    """What makes a step; moments are there from the second on."""
     trained = [weight for weight in network.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-5, weight_decay=0.0, **recipe.optimizer)
     if recipe.checkpointing is not None:
         network.gradient_checkpointing_enable({"use_reentrant": recipe.checkpointing})
-    for _ in range(2):
+
+    def step() -> None:
+        optimizer.zero_grad()
         ledger.begin(ACTIVATIONS)
         for _ in range(1 + recipe.accumulates):
             LOSSES[recipe.loss](network, recipe)
@@ -152,8 +167,11 @@ def _steps(network: Any, recipe: Recipe, ledger: Ledger) -> None:
         ledger.begin(OPTIMIZER)
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
-        optimizer.zero_grad()
+        if recipe.forgets:
+            optimizer.zero_grad()
         ledger.close_pass("update", recipe.rows * recipe.length)
+
+    return step
 
 
 def _pass(network: Any, recipe: Recipe) -> None:

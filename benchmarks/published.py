@@ -23,6 +23,10 @@ from transformers import AutoConfig
 
 from fairtune.models.quantize import Quantization
 from fairtune.models.shapes import shipped_config
+from fairtune.plan.allocators.cuda import CudaCachingAllocator
+from fairtune.plan.model import Blueprint
+from fairtune.plan.replay import replay
+from fairtune.plan.simulate import Case, Workload, simulate
 
 sys.path.append(str(Path(__file__).parent))  # last: tokenize.py of this folder is not Python's
 from others import Found, Recipe, simulated
@@ -171,7 +175,8 @@ def _litgpt(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 _SWITCHES: Mapping[str, Any] = {
     "fms_acceleration": lambda _: {"loss": "shifted copy"},
-    "peft_metamath": lambda _: {"padded": True, "caches": True},
+    # The longest batch is the first of a bucket of 20, and after every tenth step the cache is emptied.
+    "peft_metamath": lambda _: {"padded": True, "caches": True, "empties_cache": True, "forgets": False},
     "litgpt_tables": _litgpt,
     "litgpt_hub": _litgpt,
     "torchtune_readme": lambda _: {"loss": "whole, dropped", "optimizer": {"fused": True}},
@@ -190,8 +195,34 @@ def rows(entries: list[dict[str, Any]]) -> Iterator[Row]:
         if entry["source"] == "peft_metamath":
             fitted = fitted or _fitted_length()
             yield _of_unknown_length(entry, recipe, fitted)
-        else:
+        elif entry["phase"] == "evaluate":
+            yield _of_a_band(entry, recipe)
+        elif recipe.norms_in_fp32:
             yield _row(entry, simulated(recipe))
+        else:
+            yield _of_either_norm(entry, recipe)
+
+
+def _of_a_band(entry: Mapping[str, Any], recipe: Recipe) -> Row:
+    """A pass over one row, and answers as fairtune writes them, to one prompt and to 32."""
+    few, many = (_writing(recipe.config, rows) for rows in (1, 32))
+    found = _row(entry, simulated(recipe))
+    band = f"fairtune's generation after prompts of 512 tokens: {gigabytes(few)} for one, {gigabytes(many)} for 32"
+    return replace(found, told=f"{band}; {found.told}")
+
+
+def _writing(config: Any, rows: int) -> int:
+    blueprint = Blueprint(config, "bf16", None, "cuda", 2048)
+    workload = Workload(prompts=[[0] * 512] * rows, answer_tokens=64)
+    found = simulate(Case(blueprint, "base", {}, None, room=4 * 2**30), workload)
+    return replay(found.trace, CudaCachingAllocator())["generate"].reserved + CONTEXT
+
+
+def _of_either_norm(entry: Mapping[str, Any], recipe: Recipe) -> Row:
+    """Nobody says from which day on LitGPT computed its norms in fp32; the file takes the older way."""
+    other = _row(entry, simulated(replace(recipe, norms_in_fp32=True)))
+    found = _row(entry, simulated(recipe))
+    return replace(found, told=f"norms in bf16; if in fp32: {other.predicted} {percent(other.error)}; {found.told}")
 
 
 def _fitted_length() -> int:
@@ -218,9 +249,12 @@ def _row(entry: Mapping[str, Any], found: Found) -> Row:
     if published["kind"] == "verdict":
         return _verdict(entry, found, assumed)
     size = found.reserved.reserved if "reserved" in published["statistic"] else found.allocated.reserved
+    held = found.reserved.reserved + CONTEXT
     if published["kind"] == "range":
-        size = found.reserved.reserved + CONTEXT
-        return Row(entry, gigabytes(size), None, f"with the context of {CONTEXT / 2**20:.0f} MiB; {assumed}")
+        return Row(entry, gigabytes(held), None, f"with the context of {CONTEXT / 2**20:.0f} MiB; {assumed}")
+    if published["statistic"] == "not stated":
+        both = f"{gigabytes(size)} allocated, {gigabytes(held)} ({held / 2**30:.2f} GiB) as the driver sees it"
+        return Row(entry, both, None, f"what was measured is not stated; {assumed}")
     target = published["bytes"] or float(published["figure"]) * 1e9
     if published["bytes"] is None:
         assumed = f"10^9 bytes ({percent(size / target / 1.073741824 - 1)} if GiB); {assumed}"
@@ -286,7 +320,8 @@ def show(found: list[Row], ranges: list[tuple[Mapping[str, Any], str]], markdown
     """Two tables, and the medians of each source."""
     titles = ("id", "what", "published", "predicted", "error", "assumed")
     table = [
-        (row.entry["id"], _what(row.entry), _published(row.entry), row.predicted, _error(row), row.told) for row in found
+        (row.entry["id"], _what(row.entry), _published(row.entry), row.predicted, _error(row), row.told)
+        for row in found
     ]
     _print(titles, table, markdown)
     print()
