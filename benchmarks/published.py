@@ -3,7 +3,8 @@
     .venv/bin/python benchmarks/published.py [--only peft] [--markdown]
 
 What is simulated is the others' own step (``others.py``), not fairtune's, on phantoms, by the planner's own parts: the
-model from its configuration, the trace of blocks, torch's allocator. No GPU, no weights, no network; about a minute.
+model from its configuration, the trace of blocks, torch's allocator. Attention is torch's fused kernel wherever the source
+used one: flash-attention 2 and flex attention keep the same, so a window as long as the texts is left out. No GPU, no weights, no network; some minutes.
 """
 
 from __future__ import annotations
@@ -222,7 +223,10 @@ def _of_either_norm(entry: Mapping[str, Any], recipe: Recipe) -> Row:
     """Nobody says from which day on LitGPT computed its norms in fp32; the file takes the older way."""
     other = _row(entry, simulated(replace(recipe, norms_in_fp32=True)))
     found = _row(entry, simulated(recipe))
-    return replace(found, told=f"norms in bf16; if in fp32: {other.predicted} {percent(other.error)}; {found.told}")
+    if other.predicted == found.predicted:
+        return found  # no norm of that kind
+    told = f"{other.predicted} {percent(other.error)}".strip()
+    return replace(found, told=f"norms in bf16, {found.told} (with norms in fp32: {told})")
 
 
 def _fitted_length() -> int:
@@ -254,7 +258,10 @@ def _row(entry: Mapping[str, Any], found: Found) -> Row:
         return Row(entry, gigabytes(held), None, f"with the context of {CONTEXT / 2**20:.0f} MiB; {assumed}")
     if published["statistic"] == "not stated":
         both = f"{gigabytes(size)} allocated, {gigabytes(held)} ({held / 2**30:.2f} GiB) as the driver sees it"
-        return Row(entry, both, None, f"what was measured is not stated; {assumed}")
+        figure = float(published["figure"])
+        apart = [percent(size / figure / 1e9 - 1), percent(held / figure / 1e9 - 1), percent(held / figure / 2**30 - 1)]
+        told = f"what was measured is not stated: {apart[0]} if allocated, {apart[1]} (GiB: {apart[2]}) if the driver's"
+        return Row(entry, both, None, f"{told}; {assumed}")
     target = published["bytes"] or float(published["figure"]) * 1e9
     if published["bytes"] is None:
         assumed = f"10^9 bytes ({percent(size / target / 1.073741824 - 1)} if GiB); {assumed}"

@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 
-class CudaChoices(TorchFunctionMode):  # type: ignore[no-untyped-call]
+class CudaChoices(TorchFunctionMode):
     """While active, dropout keeps what it dropped as truth values, as CUDA's kernel does.
 
     On a CPU it keeps a tensor of the input's type (``at::dropout`` asks whether the input is on a GPU).
