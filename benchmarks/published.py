@@ -3,8 +3,9 @@
     .venv/bin/python benchmarks/published.py [--only peft] [--markdown]
 
 What is simulated is the others' own step (``others.py``), not fairtune's, on phantoms, by the planner's own parts: the
-model from its configuration, the trace of blocks, torch's allocator. Attention is torch's fused kernel wherever the source
-used one: flash-attention 2 and flex attention keep the same, so a window as long as the texts is left out. No GPU, no weights, no network; some minutes.
+model from its configuration, the trace of blocks, torch's allocator. Attention is torch's fused kernel wherever the
+source used one: flash-attention 2 and flex attention keep the same, so a window as long as the texts is left out.
+No GPU, no weights, no network; some minutes.
 """
 
 from __future__ import annotations
