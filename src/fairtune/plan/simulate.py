@@ -20,6 +20,7 @@ from fairtune.models.likelihood import item_losses
 from fairtune.models.load import LanguageModel
 from fairtune.models.quantize import parameter_count, weight_bytes
 from fairtune.models.rows import Batching
+from fairtune.plan.cuda_choices import choices_of
 from fairtune.plan.ledger import ACTIVATIONS, ADAPTER, GRADIENTS, OPTIMIZER, WEIGHTS, Ledger, Pass, Trace
 from fairtune.plan.model import Blueprint, describe, fill
 from fairtune.plan.phantom import Simulation
@@ -128,9 +129,8 @@ def simulate(case: Case, workload: Workload, tokenizer: Any = None) -> Simulated
     """
     network = describe(case.blueprint)
     ledger = Ledger(network.get_input_embeddings().num_embeddings)
-    simulation = Simulation(ledger)
     sizes = _most(network)
-    with simulation:
+    with Simulation(ledger), choices_of(case.blueprint.kind):
         try:
             tuned = _loaded(network, case, workload, tokenizer, ledger)
             sizes = _sizes(tuned.model.network)
@@ -153,7 +153,7 @@ def simulate_teaching(blueprint: Blueprint, examples: Sequence[Encoded]) -> Simu
     """
     network = describe(blueprint)
     ledger = Ledger(network.get_input_embeddings().num_embeddings)
-    with Simulation(ledger):
+    with Simulation(ledger), choices_of(blueprint.kind):
         with ledger.phase("load", WEIGHTS):
             model = fill(network, blueprint)
         heard = pick_scoring(examples, model.batching)
