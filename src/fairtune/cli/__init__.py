@@ -218,7 +218,14 @@ def devices(
     as_markdown: Annotated[bool, typer.Option("--markdown", help="As the tables of the documentation.")] = False,
 ) -> None:
     """List the devices to plan for: their memory, how fast they are, and what is here."""
-    from fairtune.report.devices_table import device_json, device_rows, markdown_page, rate_rows, with_those_here
+    from fairtune.report.devices_table import (
+        calibration_rows,
+        device_json,
+        device_rows,
+        markdown_page,
+        rate_rows,
+        with_those_here,
+    )
 
     if as_markdown:
         typer.echo(markdown_page(), nl=False)
@@ -233,7 +240,14 @@ def devices(
         _print_rows(device_json(found, here, rates.as_json() if rates else None), as_json)
     else:
         _print_rows(device_rows(found, here), as_json)
+        _say_of_calibration(calibration_rows(found))
         _say_of_rates(rates, rate_rows(rates.as_json()) if rates and measure else [])
+
+
+def _say_of_calibration(rows: list[dict[str, Any]]) -> None:
+    if rows:
+        _out().print("\nLearned from runs on this machine, and used in plans:")
+        _print_rows(rows, as_json=False)
 
 
 def _say_of_rates(rates: Any, rows: list[dict[str, Any]]) -> None:

@@ -66,7 +66,7 @@ class Planner:
         self._models: dict[tuple[str, str], Known] = {}
         self._plans: dict[str, Plan] = {}
         self._ways: dict[str, Ways] = {}
-        self.calibration: Calibration = calibration_of(device.name)
+        self.calibration: Calibration = calibration_of(device.name, device.title)
         self._clock = _clock_of(device)
 
     def plan(self, spec: RunSpec) -> Plan:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fairtune.plan.allocators.cuda import CudaCachingAllocator
 from fairtune.plan.allocators.glibc import GlibcMalloc
 from fairtune.plan.allocators.protocol import Allocator
+from fairtune.plan.calibration import RUNTIME
 from fairtune.plan.cost import Clock, seconds_of, seconds_of_all
 from fairtune.plan.devices import Device
 from fairtune.plan.ledger import Pass
@@ -19,7 +20,7 @@ from fairtune.plan.sharing import Sharing, exchange_seconds, shared_trace
 from fairtune.plan.simulate import Simulated
 from fairtune.records import Phase, PlannedPhase
 
-ALLOCATOR, RUNTIME, STORED = "allocator", "runtime", "stored weights"
+ALLOCATOR, STORED = "allocator", "stored weights"
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,11 @@ def _phase(
     runtime = machine.runtime.get(phase, 0)
     terms = {**peak.terms, ALLOCATOR: peak.beyond, RUNTIME: runtime}
     took, reason = seconds.get(phase, (None, "reading files is not simulated"))
+    factor = machine.slower.get(phase, 1.0)
     return PlannedPhase(
         peak_bytes=peak.reserved + runtime,
-        seconds=None if took is None else took * machine.slower.get(phase, 1.0),
+        seconds=None if took is None else took * factor,
+        factor=factor,
         terms={term: size for term, size in terms.items() if size},
         reason=reason,
     )

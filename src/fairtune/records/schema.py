@@ -111,6 +111,7 @@ class PlannedPhase(Part):
         default={},
         description="bytes of the peak: weights, adapter, gradients, optimizer, activations, logits, cache, …",
     )
+    factor: float = Field(default=1.0, description="what seconds were multiplied by, after runs on the same device")
     reason: str | None = Field(default=None, description="why a number is missing")
 
 

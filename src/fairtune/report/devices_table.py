@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from fairtune.plan.calibration import calibration_of
 from fairtune.plan.devices import DEVICES, DTYPES, Device
 from fairtune.units import format_bytes
 
@@ -32,8 +33,31 @@ def device_json(
         rates: the products that were timed on this machine's processor, for its row.
     """
     names = {device.name for device in here}
-    rows = [{**device.as_json(), "here": device.name in names} for device in devices.values()]
+    rows = [
+        {**device.as_json(), "here": device.name in names, "calibrated": _calibrated(device)}
+        for device in devices.values()
+    ]
     return [{**row, "measured": rates} if row["kind"] == "cpu" else row for row in rows]
+
+
+def calibration_rows(devices: Mapping[str, Device]) -> list[dict[str, Any]]:
+    """What earlier runs on this machine say of devices: bytes of the runtime, and seconds over those predicted."""
+    found = []
+    for device in devices.values():
+        calibration = calibration_of(device.name, device.title)
+        if not calibration.runs:
+            continue
+        for phase, size in calibration.runtime.items():
+            times = calibration.speed.get(phase)
+            told = {"runtime": format_bytes(size), "seconds": "–" if times is None else f"× {times:.2f}"}
+            found.append({"device": device.name, "phase": phase, **told, "runs": calibration.runs})
+    return found
+
+
+def _calibrated(device: Device) -> dict[str, Any]:
+    """What is added to each phase besides what is simulated; from runs on this machine, or as it ships (0 runs)."""
+    found = calibration_of(device.name, device.title)
+    return {"runs": found.runs, "runtime_bytes": dict(found.runtime), "seconds_factor": dict(found.speed)}
 
 
 def rate_rows(rates: Mapping[str, Any]) -> list[dict[str, Any]]:
