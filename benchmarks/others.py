@@ -11,16 +11,13 @@ import torch
 from torch.nn import functional
 
 from fairtune.models.quantize import Quantization
-from fairtune.plan.allocators.cuda import CudaCachingAllocator
+from fairtune.plan.allocators.cuda import CUBLAS_WORKSPACE, CudaCachingAllocator
 from fairtune.plan.cuda_choices import choices_of
 from fairtune.plan.ledger import ACTIVATIONS, ADAPTER, GRADIENTS, OPTIMIZER, WEIGHTS, Ledger
 from fairtune.plan.model import Blueprint, describe, fill
 from fairtune.plan.phantom import Simulation
 from fairtune.plan.replay import Peak, replay
 
-# What cuBLAS takes for itself when the first product is computed, on devices before Hopper: torch 2.13,
-# aten/src/ATen/cuda/CublasHandlePool.cpp: 2 buffers of 4096 KiB and 8 of 16 KiB.
-CUBLAS_WORKSPACE = 8_519_680
 _CHUNK = 128
 
 

@@ -13,6 +13,8 @@ from fairtune.units import format_bytes
 PlanOne = Callable[[RunSpec], Plan]
 _PASS_TOKENS = (512, 256, 128)
 _STEP = 128
+# No device is quicker with more, and no study asks for it.
+_MOST = 65536
 _SCALING = ("activations", "logits")
 
 
@@ -40,7 +42,7 @@ def most_tokens(spec: RunSpec, plan: Plan, plan_one: PlanOne) -> int | None:
     grows = sum(size for term, size in train.terms.items() if term in _SCALING)
     now = spec.budget.batch_tokens or 1024
     room = budget - (train.peak_bytes - grows)
-    tokens = int(now * room / max(1, grows)) // _STEP * _STEP
+    tokens = min(_MOST, int(now * room / max(1, grows))) // _STEP * _STEP
     while tokens >= _STEP:
         if plan_one(_with_tokens(spec, tokens)).verdict in ("fits", "tight"):
             return tokens

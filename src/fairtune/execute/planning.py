@@ -34,6 +34,7 @@ from fairtune.plan.simulate import CannotSimulateError, Case, Simulated, Workloa
 from fairtune.plan.verdict import MARGIN, binding_of, fit_of, highest
 from fairtune.records import Phase, Plan, PlannedPhase
 from fairtune.study import RunSpec
+from fairtune.units import format_bytes
 
 # What a recipe says that changes neither memory nor the work of an update.
 _NO_MATTER = {"learning_rate", "schedule", "warmup", "weight_decay", "max_grad_norm", "keep", "early_stopping"}
@@ -92,7 +93,17 @@ class Planner:
         phases = predict(found, amount, machine, _stored_bytes(found, known, spec))
         if spec.teacher is not None:
             phases["teach"] = self._teaching(spec, workload, machine)
-        return self._verdict(phases, assumed=assumed)
+        return self._verdict(phases, assumed=(*assumed, *self._context()))
+
+    def _context(self) -> tuple[str, ...]:
+        if not self._beside:
+            return ()
+        return (f"CUDA's own context takes {format_bytes(self._beside)} of the budget besides",)
+
+    @property
+    def _beside(self) -> int:
+        """What a process holds of the budget that is no tensor and no allocator's."""
+        return (self.device.context_bytes or 0) if self.device.kind == "cuda" else 0
 
     def _teaching(self, spec: RunSpec, workload: Workload, machine: Machine) -> PlannedPhase:
         """What the teacher takes; one that is a run of the study has the student's shape."""
@@ -146,7 +157,6 @@ class Planner:
     ) -> Plan:
         found = highest(phases)
         peak = None if found is None else found[1]
-        beside = (self.device.context_bytes or 0) if self.device.kind == "cuda" else 0
         seconds = [planned.seconds for planned in phases.values() if planned.seconds is not None]
         return Plan(
             peak_bytes=peak,
@@ -154,7 +164,7 @@ class Planner:
             reason=reason,
             device=self.device.name,
             budget_bytes=self.budget_bytes,
-            verdict=fit_of(None if peak is None else peak + beside, self.budget_bytes, MARGIN),
+            verdict=fit_of(None if peak is None else peak + self._beside, self.budget_bytes, MARGIN),
             binding=binding_of(phases),
             phases=phases,
             assumed=assumed,
@@ -184,7 +194,9 @@ def plan_runs(
 
 def _key(spec: RunSpec) -> str:
     """Equal for runs that differ in nothing that a plan depends on: seeds and rates, say."""
-    told = spec.model_dump(mode="json", exclude={"run_id", "study", "seed", "checkpoint", "allow_leakage"})
+    ignored = {"run_id", "study", "seed", "checkpoint", "allow_leakage", "allow_unsafe_code"}
+    told = spec.model_dump(mode="json", exclude=ignored)
+    told["budget"] = {"batch_tokens": spec.budget.batch_tokens}
     training = told["training"]
     if training is not None:
         told["training"] = {key: value for key, value in training.items() if key not in _NO_MATTER}
