@@ -1,9 +1,9 @@
 """How many of its kernels oneDNN keeps: memory that grows with every new number of tokens, and speeds nothing up.
 
 On a CPU, oneDNN makes a kernel for every shape of a bf16 product: about 0.6 MiB on a processor with AVX512-BF16. It
-keeps the last 1,024, and torch's layer above it keeps as many of its own. Packed texts are rarely twice equally long, so a
-training came to hold 600 MiB of kernels that it never used again. All layers of a model share the shapes of a pass, a
-few dozen of them; that many are worth keeping (docs/log.md).
+keeps the last 1,024, and torch's layer above it keeps as many of its own. Packed texts are rarely twice equally long,
+so a training came to hold 600 MiB of kernels that it never used again. All layers of a model share the shapes of a
+pass, a few dozen of them; that many are worth keeping (docs/log.md).
 """
 
 from __future__ import annotations
