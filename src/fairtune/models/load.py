@@ -16,6 +16,7 @@ from fairtune.data import stop_tokens
 from fairtune.errors import ModelError
 from fairtune.models.device import written_out_attention
 from fairtune.models.gate import OutputGate
+from fairtune.models.kernels import keep_few_kernels
 from fairtune.models.packable import prepare_batching
 from fairtune.models.precision import WEIGHTS, compute_in
 from fairtune.models.quantize import Quantization, keep_as_stored, load_arguments
@@ -163,6 +164,7 @@ def ready(
     Args:
         prepare: finds out how texts may be laid out.
     """
+    keep_few_kernels()
     network.requires_grad_(False)
     keep_as_stored(network)
     network.to(device).eval()
