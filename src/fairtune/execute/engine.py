@@ -21,7 +21,7 @@ from fairtune.execute.progress import Progress, read_progress
 from fairtune.execute.request import Request
 from fairtune.execute.supervise import lost, supervise
 from fairtune.models import fetch
-from fairtune.plan.calibration import learn
+from fairtune.plan.calibration import learn_from
 from fairtune.records import (
     Plan,
     RunFolder,
@@ -187,15 +187,10 @@ def _run(
     for remark in record.resumed[-1].remarks if record.resumed else ():
         watcher.say(f"{run_name(spec)}: {remark}")
     _clear_checkpoints(State(spec, folder, record, None, None))
-    _learn_from(record)
+    learned = learn_from(record)
+    for told in learned.left_out if learned else ():
+        watcher.say(f"{run_name(spec)}: {told}")
     return record
-
-
-def _learn_from(record: RunRecord) -> None:
-    """What was measured beside the plan corrects later plans; a training that was taken up again was not planned so."""
-    name = record.provenance.device_name if record.provenance else None
-    if record.status == "ok" and record.plan.device and name and not record.resumed:
-        learn(record.plan.device, name, record.plan, record.phases)
 
 
 def _clear_checkpoints(state: State) -> None:

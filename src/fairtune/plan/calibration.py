@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from fairtune.cache import cache_folder, cache_lock, recall, remember
 from fairtune.errors import BudgetError
+from fairtune.plan.allocators.cuda import CUBLAS_WORKSPACE
 from fairtune.plan.devices import DEVICES
 from fairtune.records import Phase, PhaseCost, Plan, PlannedPhase, RunRecord
 from fairtune.units import format_bytes
@@ -46,14 +47,12 @@ _ON_CPU: Mapping[Phase, int] = {
 _SPREAD_ON_CPU: Mapping[Phase, float] = {}
 
 # On CUDA a peak is what torch's allocator holds, the context not among it. cuBLAS has a workspace from there for each
-# thread that multiplies, and training goes backward in a thread of its own: two blocks of 4 MiB and sixteen of 8 KiB
-# (CUBLAS_WORKSPACE_CONFIG, torch's notes on reproducibility; Hopper has 32 MiB). Stated, not measured: no GPU was here.
-_WORKSPACE = 2 * 4096 * 1024 + 16 * 8 * 1024
+# thread that multiplies, and training goes backward in a thread of its own. Stated, not measured: no GPU was here.
 _ON_CUDA: Mapping[Phase, int] = {
-    "teach": _WORKSPACE,
-    "train": 2 * _WORKSPACE,
-    "evaluate": _WORKSPACE,
-    "generate": _WORKSPACE,
+    "teach": CUBLAS_WORKSPACE,
+    "train": 2 * CUBLAS_WORKSPACE,
+    "evaluate": CUBLAS_WORKSPACE,
+    "generate": CUBLAS_WORKSPACE,
 }
 _SHIPPED: Mapping[str, Mapping[Phase, int]] = {"cpu": _ON_CPU, "cuda": _ON_CUDA}
 

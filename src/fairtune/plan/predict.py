@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fairtune.plan.allocators.cuda import CUBLAS_WORKSPACE, CudaCachingAllocator
+from fairtune.plan.allocators.cuda import CudaCachingAllocator
 from fairtune.plan.allocators.glibc import GlibcMalloc
 from fairtune.plan.allocators.protocol import Allocator
 from fairtune.plan.calibration import RUNTIME
@@ -75,9 +75,7 @@ def predict(found: Simulated, amount: Amount, machine: Machine, stored_bytes: in
 def allocator_of(device: Device) -> Allocator:
     """A new one of the kind that torch uses there."""
     if device.kind == "cuda":
-        found = CudaCachingAllocator()
-        found.allocate(CUBLAS_WORKSPACE)
-        return found
+        return CudaCachingAllocator()
     return GlibcMalloc() if device.kind == "cpu" and sys.platform.startswith("linux") else Exact()
 
 
