@@ -4,7 +4,7 @@
     python benchmarks/plan.py --gemma                 # Gemma-3-270M, untouched: scoring and writing alone
     python benchmarks/plan.py --summary | --again     # no run: the table of what is there, or planned once more
 
-A cell is a study of one run, done as `fairtune run` does it, in a process of its own: two updates of 24 real rows, 24
+A cell is a study of one run, done as `fairtune run` does it, in a process of its own: two updates of 8 real rows, 12
 items whose answers are scored and written. Peaks and seconds are those of its record, as is the plan; a record without
 one is planned here. Rows go to the file one by one, so that an interrupted benchmark goes on where it was; `--again`
 keeps what was measured and asks the planner of today. A peak does not mind who else is at work, seconds do: with two

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from fairtune.units import format_bytes
 
 CUBLAS_WORKSPACE = 8_519_680
-"""Bytes that cuBLAS takes of the allocator for each thread, from the first product on: two buffers of 4,096 KiB and eight
+"""Bytes that cuBLAS takes of the allocator for each thread, from the first product on: two of 4,096 KiB and eight
 of 16 (torch 2.13, aten/src/ATen/cuda/CublasHandlePool.cpp). On Hopper 32 MiB."""
 
 _MIB = 2**20
