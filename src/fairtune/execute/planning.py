@@ -121,7 +121,8 @@ class Planner:
         # Processes of one processor exchange through its memory.
         bandwidth = self.device.interconnect or (self.device.bandwidth if self.device.kind == "cpu" else None)
         sharing = Sharing(spec.parallel.strategy, spec.ranks, bandwidth) if spec.ranks > 1 else None
-        return Machine(self.device, self._clock, self.calibration.runtime, self.calibration.speed, sharing)
+        apart = spec.training is not None and spec.training.gradient_checkpointing
+        return Machine(self.device, self._clock, self.calibration.runtime, self.calibration.speed, sharing, apart)
 
     def _case(self, spec: RunSpec, known: Known) -> Case:
         code = METHODS[spec.method.name].quantization(spec.method.options, spec.precision)
