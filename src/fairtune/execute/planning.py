@@ -23,7 +23,7 @@ from fairtune.models.shape import positions
 from fairtune.models.shape_of import describe_for_plan, open_config
 from fairtune.models.sources import ModelShape
 from fairtune.plan.bound import bound
-from fairtune.plan.calibration import Calibration, calibration_of
+from fairtune.plan.calibration import Calibration, calibration_of, place_of
 from fairtune.plan.cost import Clock, MeasuredClock, StatedClock
 from fairtune.plan.devices import Device
 from fairtune.plan.measure import measure_cpu
@@ -33,7 +33,7 @@ from fairtune.plan.sharing import Sharing
 from fairtune.plan.simulate import CannotSimulateError, Case, Simulated, Workload, simulate, simulate_teaching
 from fairtune.plan.verdict import MARGIN, binding_of, fit_of, highest
 from fairtune.records import Phase, Plan, PlannedPhase
-from fairtune.study import RunSpec
+from fairtune.study import Precision, RunSpec
 from fairtune.units import format_bytes
 
 # What a recipe says that changes neither memory nor the work of an update.
@@ -67,7 +67,6 @@ class Planner:
         self._models: dict[tuple[str, str], Known] = {}
         self._plans: dict[str, Plan] = {}
         self._ways: dict[str, Ways] = {}
-        self.calibration: Calibration = calibration_of(device.name, device.title)
         self._clock = _clock_of(device)
 
     def plan(self, spec: RunSpec) -> Plan:
@@ -122,7 +121,11 @@ class Planner:
         bandwidth = self.device.interconnect or (self.device.bandwidth if self.device.kind == "cpu" else None)
         sharing = Sharing(spec.parallel.strategy, spec.ranks, bandwidth) if spec.ranks > 1 else None
         apart = spec.training is not None and spec.training.gradient_checkpointing
-        return Machine(self.device, self._clock, self.calibration.runtime, self.calibration.speed, sharing, apart)
+        known = self._calibration(spec.precision)
+        return Machine(self.device, self._clock, known.runtime, known.speed, sharing, apart)
+
+    def _calibration(self, precision: Precision) -> Calibration:
+        return calibration_of(place_of(self.device.name, precision), self.device.title)
 
     def _case(self, spec: RunSpec, known: Known) -> Case:
         code = METHODS[spec.method.name].quantization(spec.method.options, spec.precision)
@@ -148,7 +151,8 @@ class Planner:
     def _bounded(self, case: Case, error: CannotSimulateError, assumed: tuple[str, ...]) -> Plan:
         blueprint = case.blueprint
         size, tokens = COMPUTE[blueprint.precision].itemsize, case.tokens or 1024
-        config, runtime = blueprint.config.get_text_config(), max(self.calibration.runtime.values(), default=0)
+        config = blueprint.config.get_text_config()
+        runtime = max(self._calibration(blueprint.precision).runtime.values(), default=0)
         phases = bound(config, error.sizes.weights, error.sizes.trainable, tokens, blueprint.longest, size, runtime)
         told = f"its code cannot be simulated ({error}): peaks are bounds from above"
         return self._verdict(phases, assumed=(*assumed, told)).model_copy(update={"simulated": False})
@@ -219,4 +223,6 @@ def _stored_bytes(found: Simulated, known: Known, spec: RunSpec) -> int | None:
     code = METHODS[spec.method.name].quantization(spec.method.options, spec.precision)
     if code is None and kind == WEIGHTS[spec.precision]:
         return None
-    return found.sizes.parameters * int(kind.itemsize)
+    # What is quantised is read first: files are mapped, and weights there in the run's type, before any is packed.
+    read = WEIGHTS[spec.precision].itemsize if code is not None else 0
+    return found.sizes.parameters * (int(kind.itemsize) + read)

@@ -22,6 +22,7 @@ from fairtune.errors import BudgetError
 from fairtune.plan.allocators.cuda import CUBLAS_WORKSPACE
 from fairtune.plan.devices import DEVICES
 from fairtune.records import Phase, PhaseCost, Plan, PlannedPhase, RunRecord
+from fairtune.study import Precision
 from fairtune.units import format_bytes
 
 RUNTIME = "runtime"
@@ -38,11 +39,19 @@ _ABSURD_TIMES = 10.0
 # Median of what was measured beyond simulated bytes: benchmarks/plan.py, 2026-11-27, Linux x86-64, Python 3.11, torch
 # 2.13 for CPUs, transformers 5.23, two cores (docs/log.md). A process that has trained keeps what kernels took.
 _ON_CPU: Mapping[Phase, int] = {
-    "load": 452 * _MIB,
-    "teach": 520 * _MIB,
-    "train": 560 * _MIB,
-    "evaluate": 520 * _MIB,
-    "generate": 520 * _MIB,
+    "load": 448 * _MIB,
+    "teach": 500 * _MIB,
+    "train": 480 * _MIB,
+    "evaluate": 500 * _MIB,
+    "generate": 490 * _MIB,
+}
+# Products in 16 bits are oneDNN's, which keeps kernels and what it needs to make them.
+_ON_CPU_IN_16_BITS: Mapping[Phase, int] = {
+    "load": 420 * _MIB,
+    "teach": 560 * _MIB,
+    "train": 640 * _MIB,
+    "evaluate": 620 * _MIB,
+    "generate": 590 * _MIB,
 }
 _SPREAD_ON_CPU: Mapping[Phase, float] = {}
 
@@ -54,7 +63,11 @@ _ON_CUDA: Mapping[Phase, int] = {
     "evaluate": CUBLAS_WORKSPACE,
     "generate": CUBLAS_WORKSPACE,
 }
-_SHIPPED: Mapping[str, Mapping[Phase, int]] = {"cpu": _ON_CPU, "cuda": _ON_CUDA}
+_SHIPPED: Mapping[str, Mapping[Phase, int]] = {
+    "cpu": _ON_CPU,
+    "cpu in 16 bits": _ON_CPU_IN_16_BITS,
+    "cuda": _ON_CUDA,
+}
 
 
 @dataclass(frozen=True)
@@ -114,16 +127,21 @@ class _File(BaseModel):
     machines: dict[str, _Machine] = {}
 
 
-def key_of(device: str, processor: str) -> str:
-    """What tells devices apart: a profile's name; of processors, their maker's name."""
-    return f"{device}: {processor}" if device == "cpu" else device
+def place_of(device: str, precision: Precision) -> str:
+    """A device as runs of that precision know it: on a CPU, products in 16 bits are another library's."""
+    return f"{device} in 16 bits" if device == "cpu" and precision != "fp32" else device
+
+
+def key_of(place: str, processor: str) -> str:
+    """What tells places apart: a profile's name; of processors, their maker's name."""
+    return f"{place}: {processor}" if place.startswith("cpu") else place
 
 
 def calibration_of(device: str, processor: str) -> Calibration:
     """What is known of a device.
 
     Args:
-        device: a profile's name.
+        device: a profile's name, as :func:`place_of` has it.
         processor: what its maker calls it.
     """
     file, problem = _read()
@@ -167,7 +185,8 @@ def learn_from(record: RunRecord) -> Learned | None:
     other = spec.ranks > 1 or spec.augment is not None or bool(spec.benchmarks) or bool(record.resumed)
     if record.status != "ok" or other or record.plan.device is None or place is None or place.device_name is None:
         return None
-    return learn(record.plan.device, place.device_name, record.plan, record.phases)
+    where = place_of(record.plan.device, spec.precision)
+    return learn(where, place.device_name, record.plan, record.phases)
 
 
 def _read() -> tuple[_File, str | None]:

@@ -15,6 +15,7 @@ from fairtune.models.packable import prepare_batching
 from fairtune.models.precision import WEIGHTS
 from fairtune.models.quantize import Quantization, load_arguments
 from fairtune.models.rows import Batching
+from fairtune.plan.phantom import Phantom
 from fairtune.study import Precision
 
 
@@ -38,6 +39,14 @@ class NoTokenizer:
     def decode(self, tokens: Any, **options: Any) -> str:
         """Nothing is known of the text."""
         return ""
+
+
+class Params4bit(Phantom):
+    """PEFT knows bitsandbytes' weights by the names of their classes."""
+
+
+class Int8Params(Phantom):
+    """As above."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +155,7 @@ def _four_bit(whole: torch.Tensor, code: Quantization, weight: Any) -> Any:
 
     packed, state = quantize_4bit(whole, quant_type=code.code, compress_statistics=code.double)
     made: Any = torch.nn.Parameter(packed, requires_grad=False)
+    made.__class__ = Params4bit
     made.quant_state, made.bnb_quantized = state, True
     made.quant_type, made.compress_statistics, made.quant_storage = code.code, code.double, torch.uint8
     made.blocksize = state.blocksize
@@ -155,6 +165,7 @@ def _four_bit(whole: torch.Tensor, code: Quantization, weight: Any) -> Any:
 def _eight_bit(whole: torch.Tensor) -> Any:
     rows = torch.ops.bitsandbytes.int8_vectorwise_quant(whole.to(torch.float16))
     made: Any = torch.nn.Parameter(rows[0], requires_grad=False)
+    made.__class__ = Int8Params
     made.CB, made.SCB, made.has_fp16_weights = rows[0], rows[1], False
     return made
 

@@ -8,6 +8,7 @@ from torch's own shape functions (the ``meta`` device), once for equal arguments
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 import weakref
@@ -66,8 +67,10 @@ class Phantom(torch.Tensor):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Phantom:
         made: Any = self.detach().clone().requires_grad_(self.requires_grad)
-        made._is_param = getattr(self, "_is_param", False)
+        made.__class__ = type(self)
         memo[id(self)] = made
+        kept = {name: value for name, value in vars(self).items() if name != "twin"}
+        vars(made).update(copy.deepcopy(kept, memo))
         return made  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:  # type: ignore[override]

@@ -43,14 +43,16 @@ def device_json(
 def calibration_rows(devices: Mapping[str, Device]) -> list[dict[str, Any]]:
     """What earlier runs on this machine say of devices: bytes of the runtime, and seconds over those predicted."""
     found = []
-    for device in devices.values():
-        calibration = calibration_of(device.name, device.title)
+    places = [(device, device.name) for device in devices.values()]
+    places += [(device, f"{device.name} in 16 bits") for device in devices.values() if device.kind == "cpu"]
+    for device, place in places:
+        calibration = calibration_of(place, device.title)
         if not calibration.runs:
             continue
         for phase, size in calibration.runtime.items():
             times = calibration.speed.get(phase)
             told = {"runtime": format_bytes(size), "seconds": "–" if times is None else f"× {times:.2f}"}
-            found.append({"device": device.name, "phase": phase, **told, "runs": calibration.runs})
+            found.append({"device": place, "phase": phase, **told, "runs": calibration.runs})
     return found
 
 
