@@ -106,9 +106,8 @@ def test_the_document_has_the_shape_of_the_contract_and_progress_stays_out_of_it
         ("lora", "fits"),
     ]
     (full,) = [run for run in found["runs"] if run["method"] == "full"]
-    assert full["phases"]["train"] == {"peak_bytes": 30 * GIB, "seconds": 50.0, "terms": {"weights": 30 * GIB}} | {
-        "reason": None
-    }
+    train = {"peak_bytes": 30 * GIB, "seconds": 50.0, "terms": {"weights": 30 * GIB}, "factor": 1.0, "reason": None}
+    assert full["phases"]["train"] == train
     assert full["advice"] == "budget: {batch_tokens: 64}"
     assert not (tmp_path / "runs").exists()
 
