@@ -120,9 +120,8 @@ class Planner:
         # Processes of one processor exchange through its memory.
         bandwidth = self.device.interconnect or (self.device.bandwidth if self.device.kind == "cpu" else None)
         sharing = Sharing(spec.parallel.strategy, spec.ranks, bandwidth) if spec.ranks > 1 else None
-        apart = spec.training is not None and spec.training.gradient_checkpointing
         known = self._calibration(spec.precision)
-        return Machine(self.device, self._clock, known.runtime, known.speed, sharing, apart)
+        return Machine(self.device, self._clock, known.runtime, known.speed, sharing)
 
     def _calibration(self, precision: Precision) -> Calibration:
         return calibration_of(place_of(self.device.name, precision), self.device.title)

@@ -25,7 +25,6 @@ from fairtune.execute.phases import PhaseMeter
 from fairtune.execute.progress import ProgressFile
 from fairtune.execute.ranks import lead, peer_is_lost
 from fairtune.models.device import device_name
-from fairtune.models.malloc import map_large_blocks_apart
 from fairtune.models.memory import is_out_of_memory
 from fairtune.records import ErrorInfo, RunFolder, RunRecord, Status, write_atomically, write_record
 from fairtune.study import RunSpec
@@ -88,8 +87,6 @@ def _spec_of(folder: RunFolder) -> RunSpec:
 def _done(spec: RunSpec, folder: RunFolder, command: tuple[str, ...], progress: ProgressFile) -> RunRecord:
     """Does the run, and says how it went."""
     started = utc_now()
-    if spec.training is not None and spec.training.gradient_checkpointing:
-        map_large_blocks_apart()
     meter = PhaseMeter(progress)
     happened = Happened()
     status, error = _attempt(spec, folder, meter, happened)

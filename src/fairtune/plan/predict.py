@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fairtune.models.malloc import LARGE_BLOCK
 from fairtune.plan.allocators.cuda import CudaCachingAllocator
 from fairtune.plan.allocators.glibc import GlibcMalloc
 from fairtune.plan.allocators.protocol import Allocator
@@ -47,7 +46,6 @@ class Machine:
         clock: None where no rates are known.
         sharing: how several processes share the training; None for one alone.
         runtime: bytes that each phase takes besides tensors.
-        apart: whether the run's process maps every large block for itself (models/malloc.py).
         slower: by what the seconds of each phase are multiplied: what earlier runs took against what was predicted.
     """
 
@@ -56,7 +54,6 @@ class Machine:
     runtime: Mapping[Phase, int]
     slower: Mapping[Phase, float]
     sharing: Sharing | None = None
-    apart: bool = False
 
 
 def predict(found: Simulated, amount: Amount, machine: Machine, stored_bytes: int | None) -> dict[Phase, PlannedPhase]:
@@ -67,7 +64,7 @@ def predict(found: Simulated, amount: Amount, machine: Machine, stored_bytes: in
             together for a moment. None where they are used as they lie.
     """
     trace = found.trace if machine.sharing is None else shared_trace(found, machine.sharing)
-    peaks = replay(trace, allocator_of(machine.device, machine.apart))
+    peaks = replay(trace, allocator_of(machine.device))
     seconds = _seconds(found, amount, machine)
     planned = {phase: _phase(phase, peak, seconds, machine) for phase, peak in peaks.items()}
     if machine.device.kind == "cpu" and stored_bytes:
@@ -75,13 +72,11 @@ def predict(found: Simulated, amount: Amount, machine: Machine, stored_bytes: in
     return planned
 
 
-def allocator_of(device: Device, apart: bool = False) -> Allocator:
-    """A new one of the kind that torch uses there; ``apart`` as in :class:`Machine`."""
+def allocator_of(device: Device) -> Allocator:
+    """A new one of the kind that torch uses there."""
     if device.kind == "cuda":
         return CudaCachingAllocator()
-    if device.kind != "cpu" or not sys.platform.startswith("linux"):
-        return Exact()
-    return GlibcMalloc(LARGE_BLOCK, dynamic=False) if apart else GlibcMalloc()
+    return GlibcMalloc() if device.kind == "cpu" and sys.platform.startswith("linux") else Exact()
 
 
 def _phase(
