@@ -16,6 +16,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from fairtune.execute.heap import whole_heaps
 from fairtune.records import command_line
 
 Begin = Callable[[str, tuple[str, ...]], None]
@@ -35,13 +36,14 @@ class Nursery:
             from multiprocessing import forkserver
 
             self._context.set_forkserver_preload(_PRELOADED)
-            with _deaf():
+            with _deaf(), whole_heaps():
                 forkserver.ensure_running()
 
     def start(self, folder: Path, begin: Begin | None = None) -> BaseProcess:
         """The process that does what ``spec.json`` in the folder says: a run, if no other beginning is given."""
         process: BaseProcess = self._context.Process(target=begin or _begin_run, args=(str(folder), command_line()))
-        process.start()
+        with whole_heaps():
+            process.start()
         return process
 
 
