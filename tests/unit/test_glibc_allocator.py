@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fairtune.execute.heap import whole_heaps
 from fairtune.plan.allocators.glibc import GlibcMalloc
 
 KIB, MIB = 2**10, 2**20
@@ -111,12 +113,15 @@ def steps_of_a_training() -> list[tuple[int, int, int]]:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="asks glibc itself")
-def test_the_real_one_takes_as_much() -> None:
+@pytest.mark.parametrize("caches", [True, False])
+def test_the_real_one_takes_as_much(caches: bool) -> None:
     steps = steps_of_a_training()
     lines = "".join(f"{what} {number} {size}\n" for what, number, size in steps)
-    ran = subprocess.run([sys.executable, "-c", REPLAY], input=lines, capture_output=True, text=True, check=True)
+    with contextlib.nullcontext() if caches else whole_heaps():
+        asked = {"input": lines, "capture_output": True, "text": True, "check": True}
+        ran = subprocess.run([sys.executable, "-c", REPLAY], **asked)
     measured = int(ran.stdout) * KIB
-    found, handles, peak = GlibcMalloc(), dict[int, int](), 0
+    found, handles, peak = GlibcMalloc(caches=caches), dict[int, int](), 0
     for what, number, size in steps:
         if what:
             handles[number] = found.allocate(size)

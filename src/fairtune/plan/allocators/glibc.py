@@ -8,7 +8,7 @@ is left over goes back. Hence whether small pieces between large ones are free d
 places are kept to the byte here.
 
 Follows ``malloc/malloc.c`` of glibc 2.36 (``_int_memalign``, ``_int_malloc``, ``sysmalloc``, ``_int_free``,
-``malloc_consolidate``, ``systrim``, ``mtrim``): one arena, one thread, no tunables.
+``malloc_consolidate``, ``systrim``, ``mtrim``): one arena, one thread.
 """
 
 from __future__ import annotations
@@ -42,10 +42,12 @@ class GlibcMalloc:
         threshold: size in bytes from which on a block is mapped for itself if nothing free fits. A process begins with
             128 KiB; one that has freed large blocks has more.
         dynamic: whether it rises. It does not where ``MALLOC_MMAP_THRESHOLD_`` is set.
+        caches: whether small freed pieces are kept apart, as glibc does by default; a run has none (execute/heap.py).
     """
 
-    def __init__(self, threshold: int = _THRESHOLD, dynamic: bool = True) -> None:
+    def __init__(self, threshold: int = _THRESHOLD, dynamic: bool = True, caches: bool = False) -> None:
         self.threshold = threshold
+        self._each, self._fast_up_to = (_CACHED_EACH, _FAST) if caches else (0, 0)
         self._dynamic = dynamic
         self._trim_threshold = 2 * threshold if dynamic and threshold > _THRESHOLD else _THRESHOLD
         self._pages = Pages(_HEAP)
@@ -148,7 +150,7 @@ class GlibcMalloc:
         if fast:
             begin = fast.pop()
             cache = self._cache[need]
-            while fast and len(cache) < _CACHED_EACH:
+            while fast and len(cache) < self._each:
                 cache.append(fast.pop())
             return begin
         found = self._free.oldest(need)
@@ -156,7 +158,7 @@ class GlibcMalloc:
             return None
         self._free.remove(found)
         cache = self._cache[need]
-        while len(cache) < _CACHED_EACH and (another := self._free.oldest(need)) is not None:
+        while len(cache) < self._each and (another := self._free.oldest(need)) is not None:
             self._free.remove(another)
             cache.append(another)
         return found
@@ -173,7 +175,7 @@ class GlibcMalloc:
                 free.sort(begin)
                 continue
             free.remove(begin)
-            if need > _CACHED or len(self._cache[need]) == _CACHED_EACH:
+            if need > _CACHED or len(self._cache[need]) == self._each:
                 return begin, begin + need
             self._cache[need].append(begin)
             cached += 1
@@ -195,9 +197,9 @@ class GlibcMalloc:
 
     def _give_back(self, begin: int, end: int) -> None:
         size = end - begin
-        if size <= _CACHED and len(self._cache[size]) < _CACHED_EACH:
+        if size <= _CACHED and len(self._cache[size]) < self._each:
             self._cache[size].append(begin)
-        elif size <= _FAST:
+        elif size <= self._fast_up_to:
             self._fast[size].append(begin)
             self._any_fast = True
         elif self._join(begin, end) >= _TIDIES_FROM:
