@@ -200,6 +200,7 @@ def _key(spec: RunSpec) -> str:
     """Equal for runs that differ in nothing that a plan depends on: seeds and rates, say."""
     ignored = {"run_id", "study", "seed", "checkpoint", "allow_leakage", "allow_unsafe_code"}
     told = spec.model_dump(mode="json", exclude=ignored)
+    told["method"] = {"name": spec.method.name, "options": told["method"]["options"]}
     told["budget"] = {"batch_tokens": spec.budget.batch_tokens}
     training = told["training"]
     if training is not None:
