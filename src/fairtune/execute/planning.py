@@ -223,6 +223,4 @@ def _stored_bytes(found: Simulated, known: Known, spec: RunSpec) -> int | None:
     code = METHODS[spec.method.name].quantization(spec.method.options, spec.precision)
     if code is None and kind == WEIGHTS[spec.precision]:
         return None
-    # What is quantised is read first: files are mapped, and weights there in the run's type, before any is packed.
-    read = WEIGHTS[spec.precision].itemsize if code is not None else 0
-    return found.sizes.parameters * (int(kind.itemsize) + read)
+    return found.sizes.parameters * int(kind.itemsize)
