@@ -19,7 +19,7 @@ from fairtune.models.gate import OutputGate
 from fairtune.models.kernels import keep_few_kernels
 from fairtune.models.packable import prepare_batching
 from fairtune.models.precision import WEIGHTS, compute_in
-from fairtune.models.quantize import Quantization, keep_as_stored, load_arguments
+from fairtune.models.quantize import Quantization, keep_as_stored, let_go_of_files, load_arguments
 from fairtune.models.rows import Batching
 from fairtune.models.shape import keep_first_layers, positions
 from fairtune.study import Precision
@@ -149,6 +149,8 @@ def load_model(
             f"{folder}: the weights lack {', '.join(sorted(loaded['missing_keys'])[:3])}, and would be random. "
             "Was the model saved for another purpose than generating text?"
         )
+    if quantization is not None and device.type == "cpu":
+        let_go_of_files(network)
     return ready(network, tokenizer, precision, device)
 
 

@@ -51,6 +51,17 @@ def keep_as_stored(network: torch.nn.Module) -> None:
             setattr(module, "support_avx512bf16_for_cpu", False)  # noqa: B010 - torch types attributes as modules
 
 
+def let_go_of_files(network: torch.nn.Module) -> None:
+    """Copies the weights that are not packed.
+
+    They lie in their file, which is mapped, and all of it stays in memory with them (SmolLM2-135M in fp32, NF4: 389 MiB
+    that nothing reads).
+    """
+    for parameter in network.parameters():
+        if getattr(parameter, "quant_state", None) is None and parameter.is_floating_point():
+            parameter.data = parameter.data.clone()
+
+
 def parameter_count(parameter: torch.nn.Parameter) -> int:
     """Weights in a parameter. Four-bit weights lie two in a byte, so that ``numel`` is half of them."""
     state = getattr(parameter, "quant_state", None)
