@@ -39,19 +39,19 @@ _ABSURD_TIMES = 10.0
 # Median of what was measured beyond simulated bytes: benchmarks/plan.py, 2026-11-27, Linux x86-64, Python 3.11, torch
 # 2.13 for CPUs, transformers 5.23, two cores (docs/log.md). A process that has trained keeps what kernels took.
 _ON_CPU: Mapping[Phase, int] = {
-    "load": 448 * _MIB,
-    "teach": 500 * _MIB,
-    "train": 480 * _MIB,
-    "evaluate": 500 * _MIB,
-    "generate": 490 * _MIB,
+    "load": 444 * _MIB,
+    "teach": 480 * _MIB,
+    "train": 500 * _MIB,
+    "evaluate": 480 * _MIB,
+    "generate": 470 * _MIB,
 }
 # Products in 16 bits are oneDNN's, which keeps kernels and what it needs to make them.
 _ON_CPU_IN_16_BITS: Mapping[Phase, int] = {
-    "load": 420 * _MIB,
-    "teach": 560 * _MIB,
-    "train": 640 * _MIB,
-    "evaluate": 620 * _MIB,
-    "generate": 590 * _MIB,
+    "load": 412 * _MIB,
+    "teach": 540 * _MIB,
+    "train": 510 * _MIB,
+    "evaluate": 545 * _MIB,
+    "generate": 530 * _MIB,
 }
 _SPREAD_ON_CPU: Mapping[Phase, float] = {}
 
