@@ -23,7 +23,7 @@ def test_a_record_counts_what_was_skipped_and_the_report_tells_it(llama, tmp_pat
             assert f"skipped {skipped} of {len(curve)} updates" in done.stdout
     assert "fp16 on a CPU" in done.stdout
     tables = (tmp_path / "runs" / "small" / "report.md").read_text()
-    assert tables.count("| method | precision | seed |") == 2
+    assert tables.count("| method | precision | seed |") == 3  # quality, cost, predictions
     assert "| lora fp32 | − lora fp16_mixed | Δ " in tables
 
 

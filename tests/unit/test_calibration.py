@@ -175,7 +175,9 @@ def test_a_bound_teaches_nothing_nor_does_a_plan_that_was_not_made() -> None:
 
 def record(**changes: Any) -> RunRecord:
     """Of a run that took 600 MiB beyond what was simulated."""
-    spec = type("Spec", (), {"ranks": 1, "augment": None, "benchmarks": (), **changes.pop("spec", {})})
+    spec = type(
+        "Spec", (), {"ranks": 1, "augment": None, "benchmarks": (), "precision": "fp32", **changes.pop("spec", {})}
+    )
     place = type("Place", (), {"device_name": "one"})
     happened = {"status": "ok", "plan": plan(), "phases": costs(SIMULATED + 600), "resumed": (), "spec": spec}
     return RunRecord.model_construct(**{"provenance": place, **happened, **changes})

@@ -146,7 +146,8 @@ def test_the_document_keeps_its_contract(specs):
     assert set(run) >= {"run_id", "model", "method", "precision", "seed", "verdict", "binding", "phases"}
     assert set(run) >= {"advice", "batch_tokens", "simulated", "assumed", "reason", "peak_bytes", "seconds"}
     assert list(run["phases"]) == list(PEAKS)
-    assert run["phases"]["evaluate"] == {"peak_bytes": 4 * GIB, "seconds": 60.0, "terms": {}, "reason": None}
+    told = {"peak_bytes": 4 * GIB, "seconds": 60.0, "terms": {}, "factor": 1.0, "reason": None}
+    assert run["phases"]["evaluate"] == told
     assert (run["method"], run["precision"], run["seed"], run["verdict"]) == ("full", "fp32", 0, "tight")
 
 
