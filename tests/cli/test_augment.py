@@ -74,7 +74,7 @@ def test_the_report_tells_augmentations_apart_and_compares_each_with_the_base(fi
     assert len(against) == 2 * 3
     assert len({c["a"] for c in against}) == 6
     table = inside("report", "study.yaml", "--format", "csv", cwd=folder).stdout
-    assert sum(row["augment"] == "token_dropout" for row in csv.DictReader(io.StringIO(table))) == 2
+    assert sum(row["augmentation"] == "token_dropout" for row in csv.DictReader(io.StringIO(table))) == 2
 
 
 def test_nothing_runs_twice_and_an_export_scores_the_same_items(finished):
