@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
+from fairtune.cli.moving import MovingLine
 from fairtune.errors import SpecError
 from fairtune.units import parse_bytes
-
-_EVERY_SECONDS = 10.0
 
 
 def plan(
@@ -97,33 +94,13 @@ def _report(request: Any, found: Any, device: str | None, memory: str | None) ->
     )
 
 
-class Counted:
-    """How far planning is, on standard error: a line that moves on a terminal, a line now and then elsewhere."""
+class Counted(MovingLine):
+    """How far planning is."""
 
     def __init__(self, console: Console, total: int, thorough: bool) -> None:
-        self._console, self._total = console, total
-        self._then = "; looking for what fits" if thorough else ""
-        self._status = console.status("planning") if console.is_terminal else None
-        self._told, self._line = time.monotonic(), ""
-
-    def __enter__(self) -> Counted:
-        if self._status:
-            self._status.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._status:
-            self._status.stop()
-
-    def say(self, text: str) -> None:
-        """A line that stays."""
-        self._console.print(Text(text), soft_wrap=True)
+        super().__init__(console)
+        self._total, self._then = total, "; looking for what fits" if thorough else ""
 
     def tell(self, count: int) -> None:
         """So many runs have a plan."""
-        line = f"planned {count} of {self._total} runs{self._then if count == self._total else ''}"
-        if self._status:
-            self._status.update(Text(line))
-        elif line != self._line and time.monotonic() - self._told >= _EVERY_SECONDS:
-            self._told, self._line = time.monotonic(), line
-            self.say(line)
+        self.show(f"planned {count} of {self._total} runs{self._then if count == self._total else ''}")

@@ -13,10 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fairtune.cli.moving import MovingLine
 from fairtune.errors import SpecError, suggest
 from fairtune.units import format_seconds
-
-_EVERY_SECONDS = 15.0
 
 
 def evaluate(
@@ -76,23 +75,12 @@ def _require_known(precision: str | None) -> None:
         raise SpecError(f"--precision {precision}: unknown; {suggest(precision, get_args(Precision))}")
 
 
-class Watched:
-    """What is going on, on standard error: a line that moves on a terminal, a line now and then elsewhere."""
+class Watched(MovingLine):
+    """What is going on."""
 
     def __init__(self, console: Console) -> None:
-        self._console, self._status = console, console.status("") if console.is_terminal else None
-        self._began = self._told = time.monotonic()
-
-    def __enter__(self) -> Watched:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._status:
-            self._status.stop()
-
-    def say(self, text: str) -> None:
-        """A line that stays."""
-        self._console.print(Text(text), soft_wrap=True)
+        super().__init__(console)
+        self._began = time.monotonic()
 
     def tell(self, progress: Any) -> None:
         """How far a phase is."""
@@ -101,13 +89,7 @@ class Watched:
         now = time.monotonic()
         if progress.step == 0:
             self._began = now
-        line = "  ".join(part for part in describe(progress, now - self._began) if part)
-        if self._status:
-            self._status.start()
-            self._status.update(Text(line))
-        elif now - self._told >= _EVERY_SECONDS:
-            self._told = now
-            self.say(line)
+        self.show("  ".join(part for part in describe(progress, now - self._began) if part))
 
 
 def _document(found: Any) -> dict[str, Any]:
