@@ -113,7 +113,8 @@ def test_a_program_that_does_harm_fails_within_its_limits_and_leaves_nothing(nam
     began = time.monotonic()
     verdict = run_code(program, Limits(0.5) if reason.startswith("time") else _AMPLE)
     assert not verdict.passed
-    assert reason in verdict.reason
+    # Forked processes all print their end, so the last line may be of any of them, torn by the others.
+    assert reason in f"{verdict.reason}\n{verdict.output}"
     assert time.monotonic() - began < 8  # the rest is for a busy machine
     assert len(verdict.output) <= 4096
 
