@@ -210,7 +210,8 @@ def _key(spec: RunSpec) -> str:
 
 def _clock_of(device: Device) -> Clock | None:
     if device.kind == "cpu":
-        return MeasuredClock(measure_cpu())
+        rates = measure_cpu()
+        return MeasuredClock(rates) if rates.is_steady else None
     return StatedClock(device) if device.bandwidth else None
 
 

@@ -106,7 +106,8 @@ def _seconds(found: Simulated, amount: Amount, machine: Machine) -> dict[Phase, 
     clock = machine.clock
     phases = {span.phase for span in found.trace.spans} - {"load"}
     if clock is None:
-        return dict.fromkeys(phases, (None, f"no rates are known of {machine.device.name}"))
+        busy = "the processor was busy while its rates were measured" if machine.device.kind == "cpu" else ""
+        return dict.fromkeys(phases, (None, busy or f"no rates are known of {machine.device.name}"))
     try:
         known = {"train": _training, "evaluate": _scoring, "teach": _teaching, "generate": _writing}
         took = {phase: known[phase](found, amount, clock) for phase in phases}
