@@ -67,7 +67,7 @@ def _judged(report: Report) -> list[TextTable]:
 def _difference(found: Comparison | None) -> tuple[str, ...]:
     if found is None:
         return ("–",)
-    ends = f"[{_signed(found.low)}, {_signed(found.high)}]"
+    ends = "[?]" if found.low is None or found.high is None else f"[{_signed(found.low)}, {_signed(found.high)}]"
     return (f"Δ {_signed(found.difference)}", ends, _MARKS[found.verdict])
 
 

@@ -61,13 +61,39 @@ class Comparison:
     b: str
     n: int
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     p: float
     p_adjusted: float
     verdict: str
     a_runs: tuple[str, ...]
     b_runs: tuple[str, ...]
+    about: str = "these runs"
+    """What ``low``, ``high``, ``p`` and ``verdict`` speak of: ``these runs`` on other items, or ``other seeds too``."""
+    seeds: int = 1
+    """Seeds of the side that has fewer; of a method that does not train, those of the other."""
+    test: str = ""
+    """How ``p`` was found."""
+    interval: str = ""
+    """How ``low`` and ``high`` were found."""
+    low_items: float | None = None
+    """Ends of the interval and p-value of these very runs on other items."""
+    high_items: float | None = None
+    p_items: float | None = None
+    smallest: float | None = None
+    """The smallest true difference that would have been shown with a chance of 80 %."""
+    items_needed: int | None = None
+    """Items with which a true difference as large as the one seen would be shown with a chance of 80 %."""
+    seeds_needed: int | None = None
+    """The same for seeds on these items."""
+    margin: float | None = None
+    """What the study says may be lost; None where it says nothing."""
+    p_no_worse: float | None = None
+    """p-value of "worse by the margin or more"."""
+    unequal: str | None = None
+    """How the chances of both sides to find good options differed; None where they were equal."""
+    reason: str | None = None
+    """Why a number is missing."""
 
 
 @dataclass(frozen=True)
