@@ -18,7 +18,7 @@ from fairtune.errors import Problem, SpecError
 from fairtune.evaluate.metrics import BenchmarkMetric, metric_of
 from fairtune.execute.leaks import LearnedFrom
 from fairtune.records import BenchmarkLeakage, BenchmarkNote, MetricValue, RunFolder, write_atomically, write_lines
-from fairtune.stats import NO_INTERVAL, estimate
+from fairtune.stats import NO_INTERVAL, Scores, clusters_of, estimate
 from fairtune.study import BenchmarkChoice, BenchmarkRef, LoadedStudy, MethodChoice, ModelChoice, RunSpec
 
 if TYPE_CHECKING:
@@ -259,7 +259,8 @@ def benchmark_value(metric: BenchmarkMetric, number: BenchmarkNumber, choice: Be
     elif not metric.statistics:
         reason = f"{metric.score.metric} is no function of sums over items"
     else:
-        found = estimate(statistics, metric.aggregate, metric.proportion)
+        clusters = clusters_of([item.cluster for item in number.items])
+        found = estimate(Scores(statistics, metric.aggregate, metric.proportion, clusters))
         if found.value is not None and np.isclose(found.value, number.value, rtol=1e-6, atol=1e-9):
             low, high, method, reason = found.low, found.high, found.method, found.reason
         else:  # its aggregation is not what it was taken for

@@ -11,7 +11,7 @@ import numpy as np
 from fairtune.evaluate.metrics.protocol import ratio
 from fairtune.evaluate.verdicts import SCORES, Result, Verdict, Vote, fill
 from fairtune.records import MetricValue, Verdicts
-from fairtune.stats import estimate, paired_difference
+from fairtune.stats import Scores, estimate, sign_flips
 from fairtune.study import JudgeChoice, JudgedItem
 
 Said = Mapping[str, float | None]
@@ -94,18 +94,17 @@ def win_rate(lines: Sequence[Line]) -> tuple[MetricValue, float | None]:
     """(wins + ties / 2) / items judged with its 95 % interval, and the p-value of one half.
 
     Without ties the rate is a share of items, for which Wilson's interval holds; else a bootstrap over items. The
-    p-value is approximate randomisation of the scores against one half: on each item win and loss change places.
+    p-value is of sign flips around one half: on each item win and loss change places.
     """
     scores = np.array([[SCORES[line.result], 1.0] for line in lines if line.result is not None]).reshape(1, -1, 2)
     if not scores.size:
         return _metric(
             None, None, None, 0, "none", "no item could be judged: all are longer than the judge reads"
         ), None
-    found = estimate(scores, ratio, proportion=not (scores[..., 0] == SCORES["tie"]).any())
+    found = estimate(Scores(scores, ratio, proportion=not (scores[..., 0] == SCORES["tie"]).any()))
     count = scores.shape[1]
     value = _metric(found.value, found.low, found.high, count, found.method, found.reason)
-    half = np.broadcast_to([SCORES["tie"], 1.0], scores.shape)
-    return value, paired_difference(scores, half, ratio).p if count > 1 else None
+    return value, sign_flips(scores[0, :, 0] - SCORES["tie"]).p if count > 1 else None
 
 
 def _metric(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -53,7 +53,8 @@ def outcomes_of(
         sizes: words and bytes of each item, where a metric counts by them.
         context: longest sequence of the model without a method's virtual tokens; None if it states none.
     """
-    outcomes = [Outcome(item.id, item.prompt_hash, item.reference) for item in test]
+    clusters = _clusters(splits)
+    outcomes = [Outcome(item.id, item.prompt_hash, item.reference, clusters(item.id)) for item in test]
     if sizes is not None:
         counted = zip(outcomes, sizes, strict=True)
         outcomes = [replace(outcome, words=words, bytes=size) for outcome, (words, size) in counted]
@@ -76,6 +77,13 @@ def outcomes_of(
     yield Known("generation", outcomes, stated, speed)
     if runs_code(spec):
         yield Known("programs", _tried(spec, model, splits, test, outcomes, meter))
+
+
+def _clusters(splits: Splits) -> Callable[[str], str | None]:
+    """By the id of an item, its document where it is a window of plain text, else its row's group."""
+    if splits.plain_text:
+        return lambda item: item.rpartition("@")[0]
+    return {example.id: example.group for example in splits.test}.get
 
 
 def room_for_answers(spec: RunSpec) -> int:

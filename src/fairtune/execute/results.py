@@ -11,7 +11,7 @@ import numpy as np
 from fairtune.evaluate.metrics import Metric, Outcome, metrics_of
 from fairtune.execute.confined import confinement_of
 from fairtune.records import LabelScores, MetricValue, RunFolder, write_lines
-from fairtune.stats import estimate
+from fairtune.stats import Scores, clusters_of, estimate
 from fairtune.study import RunSpec
 
 Stage: TypeAlias = Literal["likelihood", "generation", "programs"]
@@ -50,33 +50,36 @@ def score(
         if stage_of(metric) != stage:
             continue
         items = [metric.item(outcome) for outcome in outcomes]
-        value = metric_value(metric, np.array([items], dtype=np.float64), stated)
+        value = metric_value(metric, outcomes, items, stated)
         values[name] = value.model_copy(update={"signature": confinement_of(spec)}) if metric.runs_code else value
         write_lines(folder.examples(name), _lines(metric, outcomes, items))
     return values
 
 
-def metric_value(metric: Metric, statistics: Any, stated: Stated | None = None) -> MetricValue:
-    """Value and 95 % interval from ``(runs, items, k)`` statistics."""
-    found = estimate(statistics, metric.aggregate, metric.proportion)
+def metric_value(
+    metric: Metric, outcomes: Sequence[Outcome], items: Sequence[tuple[float, ...]], stated: Stated | None = None
+) -> MetricValue:
+    """Value and 95 % interval of one run, from what the metric keeps of each outcome."""
+    clusters = clusters_of([outcome.cluster for outcome in outcomes])
+    scores = Scores(np.array([items], dtype=np.float64), metric.aggregate, metric.proportion, clusters)
+    found = estimate(scores)
     return MetricValue(
         value=found.value,
         low=found.low,
         high=found.high,
-        n=statistics.shape[1],
+        n=scores.items,
         unit=metric.unit,
         higher_is_better=metric.higher_is_better,
         version=metric.version,
         interval=found.method,
         signature=(stated or Stated()).signature(metric),
         reason=found.reason,
-        per_label=_per_label(metric, statistics),
+        per_label=_per_label(metric, scores),
     )
 
 
-def _per_label(metric: Metric, statistics: Any) -> dict[str, LabelScores] | None:
-    """Of one run; of the mean over several there is no table."""
-    found = metric.by_label(statistics[0].sum(axis=0)) if len(statistics) == 1 else None
+def _per_label(metric: Metric, scores: Scores) -> dict[str, LabelScores] | None:
+    found = metric.by_label(scores.sums[0])
     return None if found is None else {label: LabelScores.model_validate(scores) for label, scores in found.items()}
 
 
@@ -96,5 +99,6 @@ def _lines(metric: Metric, outcomes: Sequence[Outcome], items: Sequence[tuple[fl
             "scores": _scores(metric, numbers),
             "tokens": outcome.output_tokens if generated else outcome.loss_tokens,
             "stopped": outcome.stopped if generated else None,
+            **({"cluster": outcome.cluster} if outcome.cluster is not None else {}),
             **({"samples": [asdict(trial) for trial in outcome.trials]} if metric.runs_code else {}),
         }

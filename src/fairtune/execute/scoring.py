@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from fairtune.data import Examples, Splits, load_splits, require_context
 from fairtune.errors import Problem, SpecError
 from fairtune.evaluate.metrics import METRICS, Facts, metrics_of
@@ -160,8 +158,8 @@ def _task_scores(subject: Subject, own: Own, tuned: Tuned, meter: PhaseMeter) ->
     for known in outcomes_of(spec, model, own.splits, test, sizes, context, meter):
         for name, metric in metrics.items():
             if stage_of(metric) == known.stage:
-                statistics = np.array([[metric.item(outcome) for outcome in known.outcomes]], dtype=np.float64)
-                values[name] = metric_value(metric, statistics, known.stated)
+                items = [metric.item(outcome) for outcome in known.outcomes]
+                values[name] = metric_value(metric, known.outcomes, items, known.stated)
     yield from ((f"{own.task.name}.{name}", values[name]) for name in metrics)
 
 

@@ -8,14 +8,23 @@ from dataclasses import dataclass
 
 from fairtune.evaluate.metrics import Metric
 from fairtune.records import Phase
-from fairtune.report.collect import AGAINST_BASE, AMONG_METHODS, AMONG_PRECISIONS, Comparison, Report, Row
+from fairtune.report.collect import Report, Row
+from fairtune.report.comparisons import (
+    AGAINST_BASE,
+    AMONG_METHODS,
+    AMONG_PRECISIONS,
+    NOT_SHOWN,
+    THESE_RUNS,
+    Comparison,
+)
 from fairtune.report.judged import JUDGED_HEADINGS, judged_rows
 from fairtune.report.leaks import LEAKED
 from fairtune.report.predicted import FITS, PHASES, Pair, is_planned, largest, mean, peak_of, whole_peak, whole_seconds
 from fairtune.study import RunSpec
 from fairtune.units import format_bytes, format_count, format_seconds
 
-_MARKS = {"better": "▲", "worse": "▼", "no difference shown": "≈", "higher": "△", "lower": "▽"}
+_MARKS = {"better": "▲", "worse": "▼", NOT_SHOWN: "≈", "higher": "△", "lower": "▽"}
+ONLY_RUNS = "¹"
 _ARROWS = {True: " ↑", False: " ↓", None: ""}
 _MEASURED: tuple[Phase, ...] = ("train", "evaluate", "generate")
 
@@ -68,7 +77,13 @@ def _difference(found: Comparison | None) -> tuple[str, ...]:
     if found is None:
         return ("–",)
     ends = "[?]" if found.low is None or found.high is None else f"[{_signed(found.low)}, {_signed(found.high)}]"
-    return (f"Δ {_signed(found.difference)}", ends, _MARKS[found.verdict])
+    return (f"Δ {_signed(found.difference)}", ends, mark_of(found))
+
+
+def mark_of(found: Comparison) -> str:
+    """The sign of a verdict; with a footnote where it speaks of these very runs, and not of other seeds."""
+    only = ONLY_RUNS if found.about == THESE_RUNS and found.seeds and found.verdict != NOT_SHOWN else ""
+    return _MARKS[found.verdict] + only
 
 
 def _signed(value: float) -> str:
@@ -142,7 +157,7 @@ def _mark(row: Row, name: str, report: Report) -> str:
     runs = tuple(entry.spec.run_id for entry in row.entries)
     for comparison in report.comparisons:
         if (comparison.family, comparison.metric, comparison.a_runs) == (AGAINST_BASE, name, runs):
-            return _MARKS[comparison.verdict]
+            return mark_of(comparison)
     return ""
 
 

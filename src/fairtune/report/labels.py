@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fairtune.report.cells import TextTable, format_score
-from fairtune.report.collect import Entry, Report
+from fairtune.report.collect import Report
+from fairtune.report.tables import Entry
 
 
 def label_tables(report: Report) -> list[TextTable]:

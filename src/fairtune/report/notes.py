@@ -6,18 +6,28 @@ from collections.abc import Iterator, Sequence
 
 from fairtune.evaluate.sandbox import confinement
 from fairtune.records import RunRecord
+from fairtune.report.comparisons import NOT_SHOWN, THESE_RUNS, Comparison
 from fairtune.report.leaks import leak_notes
 from fairtune.units import format_seconds
 
 _SIGNS = (
-    "Intervals: 95 %, over test items; for a mean they speak of these seeds. Δ: paired difference, to the base "
-    "where no other is named. ▲ better, ▼ worse, △ higher and ▽ lower where neither is better, ≈ no difference shown, "
-    "at 5 % (approximate randomisation; Holm over all comparisons of a table within each metric)."
+    "Intervals: 95 %, over other test items; of a mean over seeds, over other seeds too. Δ: paired difference, to the "
+    "base where no other is named. ▲ better, ▼ worse, △ higher and ▽ lower where neither is better, ≈ no difference "
+    "shown: at 5 % for all comparisons with the base together, and for all among methods together (Holm), which are "
+    "asked only where something differs from the base."
+)
+_ONE_SEED = (
+    "¹ These very runs differ, on other items too. One seed cannot say whether the methods do: give `seeds` at least "
+    "three."
+)
+_FEW_SEEDS = (
+    "¹ These very runs differ, on other items too; whether other seeds would, {seeds} seeds are too few, or too "
+    "different, to say."
 )
 
 
-def notes_of(records: Sequence[RunRecord], compared: bool) -> list[str]:
-    """Each once, in the order of importance. ``compared``: whether there are differences to be read."""
+def notes_of(records: Sequence[RunRecord], comparisons: Sequence[Comparison]) -> list[str]:
+    """Each once, in the order of importance."""
     told = [
         leak_notes,
         _bad_rows,
@@ -31,7 +41,17 @@ def notes_of(records: Sequence[RunRecord], compared: bool) -> list[str]:
         _slow_fp16,
     ]
     notes = [note for tell in (*told, _missing_intervals) for note in tell(records)]
-    return list(dict.fromkeys([*notes, *([_SIGNS] if compared else [])]))
+    return list(dict.fromkeys([*notes, *_signs(comparisons)]))
+
+
+def _signs(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """How to read differences, and what their verdicts speak of."""
+    if not comparisons:
+        return
+    yield _SIGNS
+    seeds = {found.seeds for found in comparisons if found.about == THESE_RUNS and found.verdict != NOT_SHOWN}
+    for count in sorted(seeds - {0}):
+        yield _ONE_SEED if count == 1 else _FEW_SEEDS.format(seeds=count)
 
 
 def _bad_rows(records: Sequence[RunRecord]) -> Iterator[str]:

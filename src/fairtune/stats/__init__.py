@@ -1,30 +1,57 @@
-"""Intervals, paired tests, many comparisons. numpy and scipy only."""
+"""Intervals, paired tests, seeds, many comparisons, power, equivalence. numpy and scipy only."""
 
+from fairtune.stats.difference import Claim, Difference, Evidence, difference_of, evidence, interval_between
+from fairtune.stats.equivalence import p_equivalent, p_no_worse
 from fairtune.stats.estimate import NO_INTERVAL, Estimate, estimate
 from fairtune.stats.intervals import (
     REPLICATES,
-    Aggregate,
-    Floats,
     Interval,
-    bootstrap_interval,
-    value_of,
+    bca_interval,
+    interval_of,
+    studentised_interval,
+    t_interval,
     wilson_interval,
 )
-from fairtune.stats.multiplicity import holm
-from fairtune.stats.paired import Difference, paired_difference
+from fairtune.stats.multiplicity import gated, holm
+from fairtune.stats.paired import Tested, mcnemar, randomisation, sign_flips
+from fairtune.stats.power import POWER, Needed, needed, smallest_difference
+from fairtune.stats.scores import Aggregate, Clusters, Floats, Scores, clusters_of
+from fairtune.stats.seeds import Spread, spread_of
 
 __all__ = [
     "NO_INTERVAL",
+    "POWER",
     "REPLICATES",
     "Aggregate",
+    "Claim",
+    "Clusters",
     "Difference",
     "Estimate",
+    "Evidence",
     "Floats",
     "Interval",
-    "bootstrap_interval",
+    "Needed",
+    "Scores",
+    "Spread",
+    "Tested",
+    "bca_interval",
+    "clusters_of",
+    "difference_of",
     "estimate",
+    "evidence",
+    "gated",
     "holm",
-    "paired_difference",
-    "value_of",
+    "interval_between",
+    "interval_of",
+    "mcnemar",
+    "needed",
+    "p_equivalent",
+    "p_no_worse",
+    "randomisation",
+    "sign_flips",
+    "smallest_difference",
+    "spread_of",
+    "studentised_interval",
+    "t_interval",
     "wilson_interval",
 ]

@@ -1,55 +1,108 @@
-"""The difference of two methods, paired item by item."""
+"""Tests of "these runs score the same", paired item by item over the same items."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
+from scipy import stats as scipy_stats
 
-from fairtune.stats.intervals import REPLICATES, Aggregate, Floats, percentiles, resamples, weighted_sums
+from fairtune.stats.scores import Aggregate, Floats, Scores
+
+Flags = npt.NDArray[np.bool_]
+
+_EXACT = 12
+"""Units of which all 2ⁿ exchanges are gone through."""
+_CHUNK = 250
+_ENOUGH = 200
+"""Exchanges as extreme as what was seen, after which a p-value is known well enough (Besag & Clifford 1991)."""
 
 
 @dataclass(frozen=True)
-class Difference:
-    """``a`` minus ``b``, its 95 % interval, and the p-value of "no difference" (two-sided)."""
+class Tested:
+    """A two-sided p-value and how it was found."""
 
-    difference: float
-    low: float
-    high: float
     p: float
-    n: int
+    method: str
 
 
-def paired_difference(a: Floats, b: Floats, aggregate: Aggregate, seed: int = 0, level: float = 0.95) -> Difference:
-    """Compares the mean score of runs ``a`` with that of runs ``b`` on the same items.
-
-    The interval is a paired bootstrap: each replicate draws items once for both sides. The p-value is approximate
-    randomisation (Noreen 1989; for BLEU Riezler & Maxwell 2005): on each item the two sides are swapped at random.
+def same_scores(a: Scores, b: Scores, seed: int = 0, most: int = 10_000) -> Tested:
+    """Exact McNemar for right and wrong, sign flips for means, approximate randomisation for everything else.
 
     Args:
-        a: ``(runs, items, k)`` statistics; runs are seeds of one method.
-        b: the same with its own number of runs. Runs are paired in order where the numbers agree, and otherwise
-            every run of ``a`` meets every run of ``b``.
-
-    Raises:
-        ValueError: the items differ in number.
+        most: exchanges at most. A p-value is never below ``1 / (most + 1)``: many comparisons need more.
     """
-    if a.shape[1:] != b.shape[1:]:
-        raise ValueError(f"items and statistics differ: {a.shape[1:]} and {b.shape[1:]}")
-    ours, theirs = _matched(a, b)
-    observed = _difference(aggregate, ours.sum(axis=1)[:, None], theirs.sum(axis=1)[:, None])[0]
-    resampled = [
-        _difference(aggregate, weighted_sums(ours, weights), weighted_sums(theirs, weights))
-        for weights in resamples(a.shape[1], seed)
-    ]
-    low, high = percentiles(np.concatenate(resampled), level)
-    return Difference(float(observed), low, high, _randomisation(ours, theirs, aggregate, observed, seed), a.shape[1])
+    if a.is_binary and b.is_binary and a.runs == b.runs == 1 and a.clusters is None:
+        return mcnemar(a.item_values[0], b.item_values[0])
+    if a.is_mean and b.is_mean:
+        gaps = _gaps(a, b)
+        return sign_flips(gaps, seed, most)
+    return randomisation(*matched(a, b), a.aggregate, seed, most)
 
 
-def _matched(a: Floats, b: Floats) -> tuple[Floats, Floats]:
-    if len(a) == len(b):
-        return a, b
-    return np.repeat(a, len(b), axis=0), np.tile(b, (len(a), 1, 1))
+def mcnemar(a: Floats, b: Floats) -> Tested:
+    """Exact McNemar test (1947) of ``(items,)`` zeros and ones: do items that changed go both ways alike?"""
+    gained, lost = int(np.sum(a > b)), int(np.sum(a < b))
+    if gained + lost == 0:
+        return Tested(1.0, "McNemar, exact")
+    return Tested(float(scipy_stats.binomtest(gained, gained + lost, 0.5).pvalue), "McNemar, exact")
+
+
+def sign_flips(gaps: Floats, seed: int = 0, most: int = 10_000) -> Tested:
+    """Permutation test of a mean difference of 0: each unit's difference changes its sign at random (Fisher 1935)."""
+    observed = abs(float(gaps.sum()))
+    if len(gaps) <= _EXACT:
+        signs = np.array(list(itertools.product((1.0, -1.0), repeat=len(gaps))))
+        return Tested(float(np.mean(_at_least(signs @ gaps, observed))), "sign flips, all of them")
+    return _counted(
+        (_at_least((1.0 - 2.0 * swaps) @ gaps, observed) for swaps in exchanges(len(gaps), seed, most)), "sign flips"
+    )
+
+
+def randomisation(ours: Floats, theirs: Floats, aggregate: Aggregate, seed: int = 0, most: int = 10_000) -> Tested:
+    """Approximate randomisation (Noreen 1989; for BLEU Riezler & Maxwell 2005): units are exchanged at random.
+
+    Args:
+        ours: ``(runs, units, k)`` statistics, of as many runs as ``theirs``.
+    """
+    gap = theirs - ours
+    sums = ours.sum(axis=1)[:, None], theirs.sum(axis=1)[:, None]
+    observed = abs(float(_difference(aggregate, *sums)[0]))
+
+    def extreme(swaps: Floats) -> Flags:
+        moved = np.stack([swaps @ run for run in gap])
+        return _at_least(_difference(aggregate, sums[0] + moved, sums[1] - moved), observed)
+
+    units = ours.shape[1]
+    if units <= _EXACT:
+        swaps = np.array(list(itertools.product((0.0, 1.0), repeat=units)))
+        return Tested(float(np.mean(extreme(swaps))), "randomisation, all exchanges")
+    return _counted((extreme(swaps) for swaps in exchanges(units, seed, most)), "approximate randomisation")
+
+
+def matched(a: Scores, b: Scores) -> tuple[Floats, Floats]:
+    """Units of both with as many runs: in pairs where the numbers agree, else every run of a meets every one of b."""
+    if a.runs == b.runs:
+        return a.units, b.units
+    return np.repeat(a.units, b.runs, axis=0), np.tile(b.units, (a.runs, 1, 1))
+
+
+def exchanges(units: int, seed: int, most: int) -> Iterator[Floats]:
+    """Chunks ``(exchanges, units)`` of zeros and ones; the same for the same number of units."""
+    random = np.random.default_rng([seed, 1])
+    for start in range(0, most, _CHUNK):
+        count = min(_CHUNK, most - start)
+        drawn = np.frombuffer(random.bytes(count * (-(-units // 8))), dtype=np.uint8).reshape(count, -1)
+        yield np.unpackbits(drawn, axis=1, count=units).astype(np.float64)
+
+
+def _gaps(a: Scores, b: Scores) -> Floats:
+    """``(units,)`` differences of the runs' mean statistics."""
+    gaps: Floats = a.units[..., 0].mean(axis=0) - b.units[..., 0].mean(axis=0)
+    return gaps
 
 
 def _difference(aggregate: Aggregate, ours: Floats, theirs: Floats) -> Floats:
@@ -58,15 +111,17 @@ def _difference(aggregate: Aggregate, ours: Floats, theirs: Floats) -> Floats:
     return values
 
 
-def _randomisation(ours: Floats, theirs: Floats, aggregate: Aggregate, observed: float, seed: int) -> float:
-    random = np.random.default_rng([seed, 1])
-    gap = theirs - ours
-    all_ours, all_theirs = ours.sum(axis=1)[:, None], theirs.sum(axis=1)[:, None]
-    # Rounding must not make the observed arrangement look rarer than it is.
-    bar = abs(observed) * (1 - 1e-9) - 1e-12
-    extreme = 0
-    for _ in range(REPLICATES // 100):
-        swaps = random.integers(0, 2, size=(100, ours.shape[1])).astype(np.float64)
-        moved = weighted_sums(gap, swaps)
-        extreme += int(np.sum(np.abs(_difference(aggregate, all_ours + moved, all_theirs - moved)) >= bar))
-    return (1 + extreme) / (1 + REPLICATES)
+def _at_least(values: Floats, observed: float) -> Flags:
+    """Which are as far from 0 as what was seen; neither rounding nor a value that is no number may make that rarer."""
+    return ~(np.abs(values) < observed * (1 - 1e-9) - 1e-12)
+
+
+def _counted(chunks: Iterator[Flags], method: str) -> Tested:
+    """``(1 + extreme) / (1 + all)``; or, once enough are extreme, their share of what was drawn until then."""
+    extreme = done = 0
+    for found in chunks:
+        if extreme + found.sum() >= _ENOUGH:
+            done += int(np.flatnonzero(found)[_ENOUGH - extreme - 1]) + 1
+            return Tested(_ENOUGH / done, f"{method}, {done:,} of them")
+        extreme, done = extreme + int(found.sum()), done + len(found)
+    return Tested((1 + extreme) / (1 + done), f"{method}, {done:,} of them")

@@ -1,0 +1,182 @@
+"""The difference of two methods: how large, how sure, of what."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtri
+
+from fairtune.stats.estimate import with_seeds
+from fairtune.stats.intervals import Interval, bca_ends, resampled, studentised_interval
+from fairtune.stats.paired import Tested, matched, same_scores
+from fairtune.stats.scores import Floats, Scores
+from fairtune.stats.seeds import Spread, spread_of, unpaired
+
+_FEW = 8
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An interval of a difference, and the p-value of "no difference" (two-sided). Ends are None where nothing
+    varies."""
+
+    low: float | None
+    high: float | None
+    p: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """``a`` minus ``b``.
+
+    ``runs``: of these very runs, on other items. ``method``: on other items and with other seeds too; None where there
+    are too few seeds to know. ``spread``: for what follows from it: power, equivalence.
+    """
+
+    difference: float
+    n: int
+    runs: Claim
+    method: Claim | None
+    test: str
+    interval: str
+    spread: Spread
+    seeds: int
+    reason: str | None = None
+    """Why an interval is missing."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Against "no difference"."""
+
+    runs: Tested
+    spread: Spread
+    p_method: float | None
+
+
+def difference_of(
+    a: Scores,
+    b: Scores,
+    seeded: tuple[bool, bool] = (False, False),
+    same_seeds: bool = True,
+    most: int = 10_000,
+    level: float = 0.95,
+) -> Difference:
+    """Compares the mean score of runs ``a`` with that of runs ``b`` over the same items.
+
+    Args:
+        seeded: whether a's runs, and b's, would come out otherwise with another seed.
+        same_seeds: whether the runs of both, in order, have the same seeds; they are then compared seed by seed.
+        most: exchanges of a randomisation test at most.
+
+    Raises:
+        ValueError: the items differ in number, or there are fewer than two.
+    """
+    if a.statistics.shape[1:] != b.statistics.shape[1:]:
+        raise ValueError(f"items and statistics differ: {a.statistics.shape[1:]} and {b.statistics.shape[1:]}")
+    if a.units.shape[1] < 2:
+        raise ValueError("a comparison needs two items or clusters")
+    value, found = a.value - b.value, evidence(a, b, seeded, same_seeds, most)
+    tested, spread = found.runs, found.spread
+    interval, reason = interval_between(a, b, level)
+    runs = Claim(interval.low, interval.high, tested.p) if interval else Claim(None, None, tested.p)
+    method = None
+    if found.p_method is not None:
+        wide = with_seeds(interval or Interval(value, value, "Student's t"), value, spread, level=level)
+        method = Claim(wide.low, wide.high, found.p_method)
+    seeds = min([scores.runs for scores, chance in zip((a, b), seeded, strict=True) if chance], default=0)
+    how = interval.method if interval else "none"
+    return Difference(value, a.items, runs, method, tested.method, how, spread, seeds, reason)
+
+
+def evidence(
+    a: Scores, b: Scores, seeded: tuple[bool, bool] = (False, False), same_seeds: bool = True, most: int = 10_000
+) -> Evidence:
+    """Tests of "no difference", for these runs and, where there are seeds to know it by, for others too."""
+    tested, spread = same_scores(a, b, most=most), spread_between(a, b, seeded, same_seeds)
+    # What does not hold for these runs holds for no others.
+    p_method = None if spread.seeds is None else max(tested.p, spread.p(a.value - b.value))
+    return Evidence(tested, spread, p_method)
+
+
+def spread_between(a: Scores, b: Scores, seeded: tuple[bool, bool], same_seeds: bool) -> Spread:
+    """Where the variance of a difference comes from. Its seeds' part is None unless both sides' seeds are known."""
+    items = _paired_items(a, b)
+    if any(chance and scores.runs < 2 for scores, chance in zip((a, b), seeded, strict=True)) or not any(seeded):
+        return Spread(items, a.units.shape[1])
+    if all(seeded) and not (same_seeds and a.runs == b.runs):
+        first, second = (spread_of(scores.pseudo_values, scores.values, True) for scores in (a, b))
+        return unpaired(first, second, items)
+    # A side that no seed changes is one, however many runs it has.
+    ours, theirs = (
+        (scores.pseudo_values, scores.values)
+        if chance
+        else (scores.pseudo_values.mean(axis=0, keepdims=True), scores.values.mean(keepdims=True))
+        for scores, chance in zip((a, b), seeded, strict=True)
+    )
+    found = spread_of(ours[0] - theirs[0], ours[1] - theirs[1], True)
+    return Spread(items, found.units, found.seeds, min(items, found.shared), found.seed_df)
+
+
+def _paired_items(a: Scores, b: Scores) -> float:
+    """Variance over items of the difference of means; of right and wrong never 0 (Bonett & Price 2012)."""
+    if _are_pairs(a, b):
+        gained, lost, items = _changed(a, b)
+        return (gained + lost - (gained - lost) ** 2) / (items + 2)
+    gaps = a.pseudo_values.mean(axis=0) - b.pseudo_values.mean(axis=0)
+    return float(np.var(gaps, ddof=1)) / len(gaps)
+
+
+def _are_pairs(a: Scores, b: Scores) -> bool:
+    """Whether every item is right or wrong on each side, once."""
+    return a.is_binary and b.is_binary and a.runs == b.runs == 1 and a.clusters is None
+
+
+def _changed(a: Scores, b: Scores) -> tuple[float, float, int]:
+    """Shares of items that only a, and only b, has right, each moved towards even by one item."""
+    items = a.items
+    gained, lost = (int(np.sum(a.item_values > b.item_values)), int(np.sum(a.item_values < b.item_values)))
+    return (gained + 1) / (items + 2), (lost + 1) / (items + 2), items
+
+
+def interval_between(a: Scores, b: Scores, level: float = 0.95) -> tuple[Interval | None, str | None]:
+    """Of the difference of these runs over other items; or why there is none."""
+    value = a.value - b.value
+    if _are_pairs(a, b):
+        return bonett_price(a, b, level), None
+    gaps = a.pseudo_values.mean(axis=0) - b.pseudo_values.mean(axis=0)
+    if not np.isfinite(gaps).all():
+        return None, "without one of its items a score is no number"
+    if np.ptp(gaps) <= 1e-12 * max(1.0, abs(value)):
+        return None, "every item shows the same difference"
+    if len(gaps) < _FEW:
+        half = Spread(float(np.var(gaps, ddof=1)) / len(gaps), len(gaps)).margin(level)
+        return Interval(value - half, value + half, "Student's t"), None
+    found = None
+    if a.is_mean and b.is_mean:
+        ours, theirs = a.units.mean(axis=0), b.units.mean(axis=0)
+        found = studentised_interval(np.stack([ours[:, 0] - theirs[:, 0], ours[:, 1]], axis=-1), level=level)
+    return found or _bca(a, b, value, level), None
+
+
+def bonett_price(a: Scores, b: Scores, level: float = 0.95) -> Interval:
+    """Interval of a difference of two paired proportions (Bonett & Price 2012, eq. 3)."""
+    gained, lost, items = _changed(a, b)
+    half = float(ndtri(0.5 + level / 2)) * math.sqrt((gained + lost - (gained - lost) ** 2) / (items + 2))
+    low, high = max(-1.0, gained - lost - half), min(1.0, gained - lost + half)
+    return Interval(low, high, "Bonett and Price, paired proportions")
+
+
+def _bca(a: Scores, b: Scores, value: float, level: float) -> Interval:
+    ours, theirs = matched(a, b)
+    k = ours.shape[-1]
+
+    def gap(sums: Floats) -> Floats:
+        found: Floats = np.mean(a.aggregate(sums[..., :k]) - b.aggregate(sums[..., k:]), axis=0)
+        return found
+
+    values = resampled(np.concatenate([ours, theirs], axis=-1), gap, 0)
+    left_out = a.left_out.mean(axis=0) - b.left_out.mean(axis=0)
+    return bca_ends(values, value, left_out, 0, level)
