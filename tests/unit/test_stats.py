@@ -51,7 +51,7 @@ def plain(values, proportion=False, clusters=None):
 def counts(seed, items=80, runs=1):
     """Scores that are no ratio of two sums."""
     random = np.random.default_rng(seed)
-    return Scores(random.integers(0, 3, size=(runs, items, 3)).astype(float) + [1, 0, 0], f1)
+    return Scores(random.integers(0, 3, size=(runs, items, 3)) + np.array([1.0, 0.0, 0.0]), f1)
 
 
 # --- intervals -----------------------------------------------------------------------------------------------------
@@ -160,6 +160,7 @@ def test_what_has_no_interval_says_why():
 def test_mcnemar_is_a_binomial_test_of_the_items_that_changed():
     a, b = np.array([1, 1, 1, 1, 0, 1, 0, 0.0]), np.array([0, 0, 0, 0, 1, 1, 0, 0.0])
     assert mcnemar(a, b).p == pytest.approx(scipy_stats.binomtest(4, 5, 0.5).pvalue)
+    assert mcnemar(b[:4], a[:4]).p == pytest.approx(scipy_stats.binomtest(0, 4, 0.5).pvalue)
     assert mcnemar(a, a).p == 1.0
 
 

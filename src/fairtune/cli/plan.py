@@ -40,7 +40,7 @@ def plan(
     asked_bytes = None if memory is None else _bytes(memory)
     nursery, errors = Nursery(), Console(stderr=True)
     nursery.warm()  # while the study is read
-    request = _request(study)
+    request = _request(study, device)
     budget = request.loaded.study.budget
     asked = PlanRequest(
         specs=request.specs,
@@ -63,10 +63,12 @@ def plan(
     return 0 if report.ok else 1
 
 
-def _request(study: Path) -> Any:
+def _request(study: Path, device: str | None) -> Any:
     from fairtune.execute import read_request
+    from fairtune.plan.devices import DEVICES
 
-    return read_request(study, weights=False)
+    planned = DEVICES[device] if device in DEVICES else None
+    return read_request(study, weights=False, automatic=planned and ("bf16" if planned.flops["bf16"] else "fp32"))
 
 
 def _bytes(memory: str) -> int:

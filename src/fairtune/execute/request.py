@@ -21,11 +21,13 @@ from fairtune.execute.leaks import find_leaks
 from fairtune.execute.limits import beyond_limits
 from fairtune.methods import METHODS, Method
 from fairtune.models import identify
+from fairtune.models.automatic import automatic_precision
 from fairtune.study import (
     AugmentWords,
     JudgeChoice,
     LoadedStudy,
     MethodWords,
+    Precision,
     RunSpec,
     Task,
     Vocabulary,
@@ -71,11 +73,13 @@ class Request:
         return find_leaks(self.loaded.task, self.splits, self.splits.fingerprint())
 
 
-def read_request(path: Path, weights: bool = True) -> Request:
+def read_request(path: Path, weights: bool = True, automatic: Precision | None = None) -> Request:
     """Reads a study file and resolves everything it names.
 
     Args:
         weights: whether models must have any, as they must to be run; a configuration is enough to plan them.
+
+        automatic: what ``precision: auto`` stands for; what suits this machine if absent.
 
     Raises:
         SpecError: the file is wrong.
@@ -85,6 +89,8 @@ def read_request(path: Path, weights: bool = True) -> Request:
     words = vocabulary()
     identified = functools.partial(identify, weights=weights)
     loaded = load_study(path, words)
+    if "auto" in loaded.study.precision:
+        loaded = loaded.with_automatic(automatic or automatic_precision(loaded.study.budget.device))
     splits = load_splits(loaded.task, loaded.task_root)
     problems = [
         *_unsuited(loaded, splits),

@@ -64,7 +64,7 @@ def expand(
     drafts = [
         draft
         for model in models
-        for precision in loaded.study.precision
+        for precision in loaded.precisions
         for candidate in loaded.candidates
         if candidate.models is None or model.name in candidate.models
         for augment in (augments if candidate.choice.trains else (None,))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from fairtune.errors import Problem, SpecError, suggest
 from fairtune.study.benchmark import BenchmarkRef
 from fairtune.study.grid import Candidate, parse_augments, parse_methods
 from fairtune.study.problems import problems_of
-from fairtune.study.spec import AugmentChoice, Study, Training
+from fairtune.study.spec import AugmentChoice, Precision, Study, Training
 from fairtune.study.task import Task
 from fairtune.study.vocabulary import Vocabulary
 from fairtune.study.yaml_file import read_yaml
@@ -33,6 +33,16 @@ class LoadedStudy:
     root: Path
     task_root: Path
     augments: tuple[AugmentChoice | None, ...] = (None,)
+
+    def with_automatic(self, precision: Precision) -> LoadedStudy:
+        """With a precision in the place of ``auto``."""
+        resolved = list(dict.fromkeys(precision if asked == "auto" else asked for asked in self.study.precision))
+        return replace(self, study=self.study.model_copy(update={"precision": resolved}))
+
+    @property
+    def precisions(self) -> tuple[Precision, ...]:
+        """The axis, once ``auto`` is resolved."""
+        return tuple(precision for precision in self.study.precision if precision != "auto")
 
     def place_of(self, metric: str) -> str:
         """Where the file, or its task's, asks for a metric."""

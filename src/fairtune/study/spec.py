@@ -248,8 +248,10 @@ class Study(Strict):
     ]
     methods: Annotated[list[Any], BeforeValidator(_as_list), Field(min_length=1)]
     precision: Annotated[
-        list[Annotated[Precision, BeforeValidator(_no_fp8)]], BeforeValidator(_as_list), Field(min_length=1)
-    ] = Field(default=["fp32"])
+        list[Annotated[Precision | Literal["auto"], BeforeValidator(_no_fp8)]],
+        BeforeValidator(_as_list),
+        Field(min_length=1),
+    ] = Field(default=["fp32"], description="auto: bf16 where the device computes in it, else fp32")
     training: Training = Training()
     augment: Annotated[list[Any], BeforeValidator(_as_list), Field(min_length=1)] | None = Field(
         default=None, description="changed copies of training examples, added to them; a list is an axis"
