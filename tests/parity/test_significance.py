@@ -32,9 +32,9 @@ def system(seed, careless):
     random = np.random.default_rng(seed)
 
     def written(text):
-        draws = random.random(len(text.split()))
-        words = [[] if d < careless / 2 else [word] * (1 + (d < careless)) for word, d in zip(text.split(), draws)]
-        return " ".join(sum(words, [])) or "nada"
+        words = text.split()
+        times = np.select([(draws := random.random(len(words))) < careless / 2, draws < careless], [0, 2], 1)
+        return " ".join(np.repeat(words, times)) or "nada"
 
     return [written(text) for text in references()]
 

@@ -67,8 +67,9 @@ def _request(study: Path, device: str | None) -> Any:
     from fairtune.execute import read_request
     from fairtune.plan.devices import DEVICES
 
-    planned = DEVICES[device] if device in DEVICES else None
-    return read_request(study, weights=False, automatic=planned and ("bf16" if planned.flops["bf16"] else "fp32"))
+    planned = DEVICES.get(device or "")
+    automatic = None if planned is None else "bf16" if planned.flops["bf16"] else "fp32"
+    return read_request(study, weights=False, automatic=automatic)
 
 
 def _bytes(memory: str) -> int:
