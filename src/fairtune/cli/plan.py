@@ -12,6 +12,7 @@ from rich.console import Console
 
 from fairtune.cli.moving import MovingLine
 from fairtune.errors import SpecError
+from fairtune.study import Precision
 from fairtune.units import parse_bytes
 
 
@@ -68,7 +69,7 @@ def _request(study: Path, device: str | None) -> Any:
     from fairtune.plan.devices import DEVICES
 
     planned = DEVICES.get(device or "")
-    automatic = None if planned is None else "bf16" if planned.flops["bf16"] else "fp32"
+    automatic: Precision | None = None if planned is None else "bf16" if planned.flops["bf16"] else "fp32"
     return read_request(study, weights=False, automatic=automatic)
 
 

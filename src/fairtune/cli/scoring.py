@@ -101,7 +101,7 @@ def _document(found: Any) -> dict[str, Any]:
 
 
 def _print(found: Any) -> None:
-    from fairtune.report.cells import format_score
+    from fairtune.report.names import format_score
 
     table = Table(box=None, pad_edge=False)
     for heading in ("model", "score", "value", "95 %", "items", "unit"):

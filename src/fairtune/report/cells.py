@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fairtune.evaluate.metrics import Metric
@@ -19,6 +19,7 @@ from fairtune.report.comparisons import (
 )
 from fairtune.report.judged import JUDGED_HEADINGS, judged_rows
 from fairtune.report.leaks import LEAKED
+from fairtune.report.names import ends_of, format_score, method_parts, signed, signed_ends_of
 from fairtune.report.predicted import FITS, PHASES, Pair, is_planned, largest, mean, peak_of, whole_peak, whole_seconds
 from fairtune.study import RunSpec
 from fairtune.units import format_bytes, format_count, format_seconds
@@ -76,8 +77,7 @@ def _judged(report: Report) -> list[TextTable]:
 def _difference(found: Comparison | None) -> tuple[str, ...]:
     if found is None:
         return ("–",)
-    ends = "[?]" if found.low is None or found.high is None else f"[{_signed(found.low)}, {_signed(found.high)}]"
-    return (f"Δ {_signed(found.difference)}", ends, mark_of(found))
+    return (f"Δ {signed(found.difference)}", signed_ends_of(found.low, found.high), mark_of(found))
 
 
 def mark_of(found: Comparison) -> str:
@@ -86,27 +86,13 @@ def mark_of(found: Comparison) -> str:
     return _MARKS[found.verdict] + only
 
 
-def _signed(value: float) -> str:
-    return f"{'+' if value >= 0 else '−'}{format_score(abs(value))}"
-
-
 def _name(spec: RunSpec, report: Report) -> tuple[str, ...]:
-    """The method, and where they vary its augmentation and the model."""
-    specs = [entry.spec for entry in report.entries]
-    parts = [spec.method.label, *([spec.augment.label] if spec.augment and _varies(specs) else [])]
-    if len({other.model.name for other in specs}) > 1:
-        parts.append(spec.model.name)
-    return tuple(parts)
+    return method_parts(spec, [entry.spec for entry in report.entries])
 
 
 def _precision(spec: RunSpec, report: Report) -> tuple[str, ...]:
     """Nothing where all runs have the same."""
     return (spec.precision,) if len({entry.spec.precision for entry in report.entries}) > 1 else ()
-
-
-def _varies(specs: Sequence[RunSpec]) -> bool:
-    """Whether trained runs differ in their augmentation."""
-    return len({spec.augment and spec.augment.label for spec in specs if spec.method.trains}) > 1
 
 
 def _who(row: Row, report: Report) -> list[tuple[str, ...]]:
@@ -144,11 +130,10 @@ def _score(row: Row, name: str, report: Report) -> tuple[str, ...]:
     value = row.values.get(name)
     if value is None or value.value is None:
         return ("–",)
-    ends = "[?]" if value.low is None else f"[{format_score(value.low)}, {format_score(value.high)}]"
-    parts = [format_score(value.value), ends]
+    parts = [format_score(value.value), ends_of(value.low, value.high)]
     gain = row.uplift.get(name)
     if gain:
-        parts.append(f"Δ {_signed(gain.difference)} {_mark(row, name, report)}".rstrip())
+        parts.append(f"Δ {signed(gain.difference)} {_mark(row, name, report)}".rstrip())
     return tuple(parts)
 
 
@@ -159,15 +144,6 @@ def _mark(row: Row, name: str, report: Report) -> str:
         if (comparison.family, comparison.metric, comparison.a_runs) == (AGAINST_BASE, name, runs):
             return mark_of(comparison)
     return ""
-
-
-def format_score(value: float | None) -> str:
-    """Three or four digits that matter."""
-    if value is None:
-        return "–"
-    if abs(value) >= 1000:
-        return f"{value:.3g}"
-    return f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
 
 
 def _cost(report: Report) -> TextTable:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from fairtune.report.cells import TextTable, format_score
+from fairtune.report.cells import TextTable
 from fairtune.report.collect import Report
+from fairtune.report.names import format_score
 from fairtune.report.tables import Entry
 
 
