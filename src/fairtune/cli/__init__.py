@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fairtune import __version__
+from fairtune.cli.compare import compare
 from fairtune.cli.data import data
 from fairtune.cli.plan import plan
 from fairtune.cli.scoring import evaluate
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.add_typer(data, name="data")
 app.command("plan")(plan)
 app.command("eval")(evaluate)
+app.command("compare")(compare)
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's YAML file.")]
 RunsFolder = Annotated[

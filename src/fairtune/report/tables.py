@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -103,12 +104,20 @@ def read_table(path: Path, metric: Metric) -> Table:
     Raises:
         RecordError: the file is missing or damaged.
     """
-    lines = read_lines(path)
+    return table_of(read_lines(path), metric, str(path))
+
+
+def table_of(lines: Sequence[Mapping[str, Any]], metric: Metric, where: str) -> Table:
+    """What a metric keeps of these items.
+
+    Raises:
+        RecordError: a number is missing.
+    """
     try:
         numbers = [[_number(line["scores"], key, metric) for key in metric.statistics] for line in lines]
         items = tuple(f"{line['id']} {line['prompt_hash']}" for line in lines)
     except (KeyError, TypeError, ValueError) as error:
-        raise RecordError(f"{path}: damaged, an item lacks {error}") from None
+        raise RecordError(f"{where}: damaged, an item lacks {error}") from None
     statistics = np.array(numbers, dtype=np.float64).reshape(len(lines), len(metric.statistics))
     return Table(items, statistics, tuple(line.get("cluster") for line in lines))
 
