@@ -44,8 +44,9 @@ def compare(
 
     if match not in get_args(By):
         raise SpecError(f"--match {match}: unknown; {suggest(match, get_args(By))}")
-    entries = [_entry(text, runs) for text in (a, b)]
-    found = compare_two(*entries, match, shared, _margins(margin or [], entries))  # type: ignore[arg-type]
+    first, second = _entry(a, runs), _entry(b, runs)
+    by: By = "id" if match == "id" else "hash"
+    found = compare_two(first, second, by, shared, _margins(margin or [], [first, second]))
     if as_json:
         typer.echo(json.dumps(document(found), ensure_ascii=False, indent=1))
     else:
@@ -92,20 +93,17 @@ def _print(found: Any, items: int) -> None:
     console.print()
     for sentence in sentences(found):
         console.print(Text(sentence))
-    texts = [name for name, (lines, _) in found.matched.lines.items() if any(line.get("output") for line in lines)]
-    for name in (texts or list(found.matched.metrics))[:1]:
-        told, changed = changed_items(found, name, items)
-        console.print(Text(f"\n{told}{'; those that changed most:' if changed else '.'}"))
-        for change in changed:
-            _print_change(console, change, found.names)
+    told, changed = changed_items(found, items)
+    console.print(Text(f"\n{told}{'; those that changed most:' if changed else '.'}"))
+    for change in changed:
+        _print_change(console, change, found.names)
 
 
 def _print_change(console: Console, change: Any, names: tuple[str, str]) -> None:
     from fairtune.report.names import format_score
 
     console.print(Text(f"\n  {change.reference!r}  ({change.id})", style="bold"))
-    for name, output, score in zip(
-        names, (change.a_output, change.b_output), (change.a_score, change.b_score), strict=True
-    ):
+    told = (change.a_output, change.a_score), (change.b_output, change.b_score)
+    for name, (output, score) in zip(names, told, strict=True):
         shown = "" if output is None else f"  {output!r}"
         console.print(Text(f"    {name}: {format_score(score)}{shown}"))
