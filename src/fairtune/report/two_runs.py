@@ -1,22 +1,23 @@
-"""``fairtune compare``: two runs, item by item."""
+"""What ``fairtune compare`` says of two runs, item by item."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fairtune.report.comparisons import NOT_SHOWN, Comparison, Pair, Side, compare
+from fairtune.report.comparisons import LEVEL, NOT_SHOWN, Comparison, Pair, Side, compare
 from fairtune.report.matching import By, Change, Matched, changes, match
-from fairtune.report.names import ends_of, format_score, method_name, p_value, signed, signed_ends_of
+from fairtune.report.names import DASH, ends_of, format_score, method_name, p_value, signed, signed_ends_of
 from fairtune.report.tables import Entry
 
 TWO_RUNS = "two runs"
+_ARROWS = {True: " ↑", False: " ↓", None: ""}
 
 
 @dataclass(frozen=True)
 class TwoRuns:
-    """What is said of two runs."""
+    """Two runs, what is the same of them, and what was found."""
 
     a: Entry
     b: Entry
@@ -28,9 +29,11 @@ class TwoRuns:
         """As short as they can be told apart."""
         specs = [self.a.spec, self.b.spec]
         first, second = (method_name(spec, specs) for spec in specs)
-        if first == second and specs[0].seed != specs[1].seed:
-            return f"{first}, seed {specs[0].seed}", f"{second}, seed {specs[1].seed}"
-        return (first, second) if first != second else (f"{first} (A)", f"{second} (B)")
+        if first != second:
+            return first, second
+        seeds = [spec.seed for spec in specs]
+        tags = [f"seed {seed}" for seed in seeds] if seeds[0] != seeds[1] else ["A", "B"]
+        return f"{first} ({tags[0]})", f"{second} ({tags[1]})"
 
 
 def compare_two(
@@ -48,98 +51,90 @@ def compare_two(
 
 def as_json(found: TwoRuns) -> list[dict[str, Any]]:
     """An entry a metric, as ``comparisons`` of a report; of one that could not be compared its name and the reason."""
-    left = [name for name in found.matched.metrics if name not in {told.metric for told in found.comparisons}]
-    refused = {**found.matched.refused, **dict.fromkeys(left, "there is one item, or a score is no number")}
-    return [
-        *(asdict(comparison) for comparison in found.comparisons),
-        *(
-            {"metric": name, "a": found.a.spec.cell, "b": found.b.spec.cell, "reason": why}
-            for name, why in refused.items()
-        ),
-    ]
+    told = {comparison.metric for comparison in found.comparisons}
+    alone = {name: "there is one item, or a score is no number" for name in found.matched.metrics if name not in told}
+    sides = {"a": found.a.spec.cell, "b": found.b.spec.cell}
+    refused = [{"metric": name, **sides, "reason": why} for name, why in {**found.matched.refused, **alone}.items()]
+    return [*(asdict(comparison) for comparison in found.comparisons), *refused]
 
 
 def table_rows(found: TwoRuns) -> list[dict[str, str]]:
     """A row a metric."""
-    first, second = found.names
-    rows = []
-    for told in found.comparisons:
-        values = [entry.record.metrics[told.metric] if entry.record else None for entry in (found.a, found.b)]
-        shown = [f"{format_score(value.value)} {ends_of(value.low, value.high)}" if value else "–" for value in values]
-        better = found.matched.metrics[told.metric].higher_is_better
-        rows.append(
-            {
-                "metric": told.metric + {True: " ↑", False: " ↓", None: ""}[better],
-                first: shown[0],
-                second: shown[1],
-                "difference": f"{signed(told.difference)} {signed_ends_of(told.low, told.high)}",
-                "p": p_value(told.p_adjusted),
-                "verdict": told.verdict,
-                "could have shown": "–" if told.smallest is None else format_score(told.smallest),
-            }
-        )
-    return rows
+    return [_row(found, told) for told in found.comparisons]
 
 
-def sentences(found: TwoRuns) -> list[str]:
+def _row(found: TwoRuns, told: Comparison) -> dict[str, str]:
+    metric = found.matched.metrics[told.metric]
+    scores = [_score(entry, told.metric) for entry in (found.a, found.b)]
+    return {
+        "metric": told.metric + _ARROWS[metric.higher_is_better],
+        **dict(zip(found.names, scores, strict=True)),
+        "difference": f"{signed(told.difference)} {signed_ends_of(told.low, told.high)}",
+        "p": p_value(told.p_adjusted),
+        "verdict": told.verdict,
+        "could have shown": DASH if told.smallest is None else format_score(told.smallest),
+    }
+
+
+def _score(entry: Entry, name: str) -> str:
+    value = entry.record.metrics.get(name) if entry.record else None
+    return f"{format_score(value.value)} {ends_of(value.low, value.high)}" if value else DASH
+
+
+def sentences(found: TwoRuns) -> Iterator[str]:
     """The answer in words, a sentence a metric; then what it does not say."""
-    first, second = found.names
-    told = [_sentence(comparison, first, second) for comparison in found.comparisons]
-    told += [sentence for comparison in found.comparisons if (sentence := _no_worse(comparison, first, second))]
-    if any(comparison.seeds for comparison in found.comparisons):
-        told.append(
-            "This speaks of these two runs. Whether the methods differ, other seeds must say: the report of a study with "
-            "three seeds or more does."
+    for told in found.comparisons:
+        yield _sentence(told, *found.names)
+    for told in found.comparisons:
+        if told.margin is not None and told.p_no_worse is not None:
+            yield _no_worse(told, *found.names)
+    if any(told.seeds for told in found.comparisons):
+        yield (
+            "This speaks of these two runs. Whether their methods differ, other seeds must say: the report of a study "
+            "with three seeds or more does."
         )
-    return [
-        *told,
-        *found.matched.said,
-        *(f"{name}: not compared: {why}." for name, why in found.matched.refused.items()),
-    ]
+    for said in found.matched.said:
+        yield f"{said}."
+    for name, why in found.matched.refused.items():
+        yield f"{name}: not compared: {why}."
 
 
 def _sentence(told: Comparison, first: str, second: str) -> str:
-    of = f"on these {told.n:,} items"
-    ends = signed_ends_of(told.low, told.high)
+    ends, p = signed_ends_of(told.low, told.high), p_value(told.p_adjusted)
+    change = f"{signed(told.difference)} {ends}, p {p}"
     if told.verdict != NOT_SHOWN:
-        sure = f"{signed(told.difference)} {ends}, p {p_value(told.p_adjusted)}"
-        return f"{told.metric}: {first} is {told.verdict} than {second} {of} and others like them ({sure})."
-    could = (
-        "" if told.smallest is None else f" A true difference of {format_score(told.smallest)} would have been shown."
-    )
-    return (
-        f"{told.metric}: {signed(told.difference)} {ends} {of}, p {p_value(told.p_adjusted)}: no difference shown."
-        f"{could}{_needed(told)}"
-    )
+        return f"{told.metric}: {first} is {told.verdict} than {second} on items like these {told.n:,} ({change})."
+    could = "" if told.smallest is None else f" One of {format_score(told.smallest)} would be, four times in five."
+    return f"{told.metric}: {change}: on these {told.n:,} items no difference is shown.{could}{_needed(told)}"
 
 
 def _needed(told: Comparison) -> str:
-    if told.difference == 0:
+    if told.difference == 0 or told.smallest is None:
         return ""
     if told.items_needed is None:
         return " No number of items would show one as small as this."
-    return f" To show one of {format_score(abs(told.difference))} it takes about {_round(told.items_needed):,} items."
+    # Two digits of it: no more are known.
+    items = round(told.items_needed, 2 - len(str(told.items_needed)))
+    return f" To show one as small as {format_score(abs(told.difference))} takes about {items:,} items."
 
 
-def _round(number: int) -> int:
-    """Two digits of it: no more are known."""
-    digits = max(0, len(str(number)) - 2)
-    return round(number, -digits)
-
-
-def _no_worse(told: Comparison, first: str, second: str) -> str | None:
-    if told.margin is None or told.p_no_worse is None:
-        return None
-    shown = "is" if told.p_no_worse < 0.05 else "is not shown to be"
-    return (
-        f"{told.metric}: {first} {shown} no worse than {second} by {format_score(told.margin)} or more "
-        f"(p {p_value(told.p_no_worse)})."
+def _no_worse(told: Comparison, first: str, second: str) -> str:
+    shown = told.p_no_worse is not None and told.p_no_worse < LEVEL
+    lead = (
+        f"{told.metric}: {first} {'loses' if shown else 'is not shown to lose'} less than {format_score(told.margin)}"
     )
+    return f"{lead} against {second} (p {p_value(told.p_no_worse)}, one-sided)."
 
 
-def changed_items(found: TwoRuns, name: str, most: int) -> tuple[str, Sequence[Change]]:
-    """How many items are better, worse and the same by a metric, and those that changed most."""
-    every = changes(found.matched, name)
+def changed_items(found: TwoRuns, most: int) -> tuple[str, Sequence[Change]]:
+    """How many items are better, worse and the same, and those that changed most.
+
+    By the metric that tells most items apart, of written answers if there are any: two words have no BLEU.
+    """
+    written = [name for name, (lines, _) in found.matched.lines.items() if any(line.get("output") for line in lines)]
+    by_metric = {name: changes(found.matched, name) for name in written or found.matched.metrics}
+    name, every = max(by_metric.items(), key=lambda pair: sum(change.gain != 0 for change in pair[1]))
     better, worse = sum(change.gain > 0 for change in every), sum(change.gain < 0 for change in every)
-    told = f"By {name}, {better} items are better with {found.names[0]}, {worse} worse, {len(every) - better - worse} the same"
+    same = len(every) - better - worse
+    told = f"By {name}, {better} items are better with {found.names[0]}, {worse} worse, {same} the same"
     return told, [change for change in every if change.gain][:most]
