@@ -120,7 +120,7 @@ def _collect(request: Any, runs: Path) -> Any:
         Judged(state.run, state.against, state.judge.model.name, state.record, state.problem)
         for state in judge_states(request, runs)
     ]
-    return collect(request.loaded.study.name, entries, judged)
+    return collect(request.loaded.study.name, entries, judged, request.loaded.study.margins)
 
 
 def _out() -> Console:

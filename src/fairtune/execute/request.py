@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from fairtune.data.augment import AUGMENTATIONS
 from fairtune.data.shapes.columns import shown
 from fairtune.data.shapes.labels import parse
 from fairtune.errors import ModelError, Problem, SpecError
-from fairtune.evaluate.metrics import METRICS, Facts, Metric
+from fairtune.evaluate.metrics import METRICS, Facts, Metric, metrics_of
 from fairtune.execute.augment import beyond_data, resolve_augment
 from fairtune.execute.benchmarks import find_benchmarks
 from fairtune.execute.confined import beyond_sandbox
@@ -108,7 +108,7 @@ def read_request(path: Path, weights: bool = True, automatic: Precision | None =
         splits.labels,
         find_benchmarks(loaded, str(path)),
     )
-    problems = beyond_limits(specs)
+    problems = [*beyond_limits(specs), *_wrong_margins(loaded, specs)]
     if problems:
         raise SpecError(problems, str(path))
     judge, pairs = _judge(loaded, specs, identified, str(path))
@@ -128,6 +128,16 @@ def _judge(
         raise SpecError(error.problems, where) from None
     except ModelError as error:
         raise SpecError([Problem("judge.model", str(error))], where) from None
+
+
+def _wrong_margins(loaded: LoadedStudy, specs: Sequence[RunSpec]) -> Iterator[Problem]:
+    """Margins of numbers that the study does not have, or that nothing can be lost of."""
+    known = {name: metric for spec in specs[:1] for name, metric in metrics_of(spec).items()}
+    for name in loaded.study.margins:
+        if name not in known:
+            yield Problem(f"margins.{name}", f"the study has no such number; {suggest(name, known)}")
+        elif known[name].higher_is_better is None:
+            yield Problem(f"margins.{name}", "neither way is better by itself, so nothing can be lost; leave it out")
 
 
 def _nothing_to_judge(loaded: LoadedStudy, facts: Facts) -> list[Problem]:

@@ -260,6 +260,9 @@ class Study(Strict):
         default=None, description="metrics and benchmarks; the task's own metrics if absent"
     )
     judge: Judge | None = Field(default=None, description="a model that compares the answers of runs")
+    margins: dict[str, Annotated[float, BeforeValidator(no_bool), Field(gt=0)]] = Field(
+        default={}, description="by metric, what a run may lose and still count as no worse, in the metric's unit"
+    )
     seeds: Annotated[
         list[Annotated[int, BeforeValidator(no_bool), Field(ge=0)]],
         BeforeValidator(_as_list),
