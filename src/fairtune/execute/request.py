@@ -12,7 +12,7 @@ from fairtune.data import Leaks, Splits, load_splits
 from fairtune.data.augment import AUGMENTATIONS
 from fairtune.data.shapes.columns import shown
 from fairtune.data.shapes.labels import parse
-from fairtune.errors import ModelError, Problem, SpecError
+from fairtune.errors import ModelError, Problem, SpecError, suggest
 from fairtune.evaluate.metrics import METRICS, Facts, Metric, metrics_of
 from fairtune.execute.augment import beyond_data, resolve_augment
 from fairtune.execute.benchmarks import find_benchmarks

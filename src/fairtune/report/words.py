@@ -74,7 +74,8 @@ def _asked(report: Report) -> Iterator[str]:
         yield f"How good is {listed(models)} at {task}?"
         return
     which = f"{len(trained)} ways of tuning" if len(trained) > 4 else listed(trained)
-    yield f"Does {which} make {listed(models)} better at {task}" + (", and which does most?" if trained[1:] else "?")
+    what = f"{listed(models)} better at {task}"
+    yield f"Which of {which} makes {what}, and which does most?" if trained[1:] else f"Does {which} make {what}?"
     items = max((value.n for row in report.rows for value in row.values.values()), default=0)
     once = "once each" if seeds == 1 else f"with {seeds} seeds each"
     yield f"Every method was trained {once}" + (f" and scored on the same items, {items:,} at most." if items else ".")

@@ -1,0 +1,254 @@
+"""What a report concludes from per-item scores: verdicts, families, two levels of certainty, two runs side by side."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fairtune.errors import RecordError, SpecError
+from fairtune.evaluate.metrics import metric_of
+from fairtune.records import MetricValue, RunFolder, RunRecord, write_lines
+from fairtune.report import Entry, collect
+from fairtune.report.comparisons import AGAINST_BASE, AMONG_METHODS, adjusted_in_families
+from fairtune.report.two_runs import as_json, changed_items, compare_two, sentences, table_rows
+from fairtune.report.words import main_metric, story
+from fairtune.stats import Scores, estimate
+from tests.unit.test_study import runs_of
+
+STUDY = """
+name: made
+task: cldr-spanish
+models: ./model
+methods: [base, full, {lora: {rank: 8}}]
+evaluate: [rouge_l, exact_match]
+seeds: SEEDS
+"""
+
+
+def specs(folder: Path, seeds=(0,)):
+    folder.mkdir(parents=True, exist_ok=True)
+    return runs_of(folder, STUDY.replace("SEEDS", str(list(seeds))))
+
+
+def entry_of(folder: Path, spec, scores, prefix="item", version=None, status="ok", prompts="p", change=()):
+    """A finished run whose items score these ``(items,)`` numbers by every metric; shares are right from 0.5 on."""
+    where = RunFolder(folder / spec.run_id)
+    values = {}
+    for name in spec.scores:
+        metric = metric_of(spec, name)
+        numbers = np.where(scores > 0.5, 1.0, 0.0) if metric.proportion else scores
+        statistics = np.stack([numbers, np.ones_like(numbers)], axis=-1)
+        found = estimate(Scores(statistics[None], metric.aggregate, metric.proportion))
+        values[name] = MetricValue(
+            value=found.value,
+            low=found.low,
+            high=found.high,
+            n=len(scores),
+            unit=metric.unit,
+            higher_is_better=metric.higher_is_better,
+            version=version or metric.version,
+            interval=found.method,
+        )
+        lines = [
+            {
+                "id": f"{prefix}-{place}",
+                "prompt_hash": f"{prompts}{place}",
+                "output": f"said {number:.2f}",
+                "reference": f"right {place}",
+                "scores": dict(zip(metric.statistics, row, strict=True)),
+            }
+            for place, (number, row) in enumerate(zip(numbers, statistics.tolist(), strict=True))
+        ]
+        write_lines(where.examples(name), lines)
+    record = RunRecord(run_id=spec.run_id, study=spec.study, status=status, spec=spec, metrics=values)
+    return Entry(spec, where, record)
+
+
+def report(folder, gains, items=100, seeds=(0,), luck=0.0, noise=0.05, margins=None):
+    """Of a study whose methods gain so much over the base, by their place."""
+    random = np.random.default_rng(1)
+    base = random.uniform(0.1, 0.7, items)
+    made, cells = [], {}
+    for spec in specs(folder, seeds):
+        gain = gains[cells.setdefault(spec.method.label, len(cells))]
+        fate = random.normal(0, luck) if spec.method.trains else 0.0
+        made.append(entry_of(folder, spec, np.clip(base + gain + fate + random.normal(0, noise, items), 0, 1)))
+    return collect("made", made, margins=margins)
+
+
+def told(found, family, metric="rouge_l"):
+    return [
+        comparison for comparison in found.comparisons if (comparison.family, comparison.metric) == (family, metric)
+    ]
+
+
+def test_several_seeds_let_a_verdict_speak_of_the_method(tmp_path):
+    found = report(tmp_path, [0.0, 0.2, 0.2], seeds=(0, 1, 2, 3), luck=0.01)
+    full = told(found, AGAINST_BASE)[0]
+    assert (full.verdict, full.about, full.seeds) == ("better", "other seeds too", 4)
+    assert full.low_seeds < full.low_items < full.difference < full.high_items < full.high_seeds
+    assert (full.low, full.p) == (full.low_seeds, full.p_seeds)
+    assert told(found, AMONG_METHODS)[0].verdict == "no difference shown"
+    assert not any("¹" in note for note in found.notes)
+
+
+def test_one_seed_lets_it_speak_of_these_runs_alone(tmp_path):
+    found = report(tmp_path, [0.0, 0.2, 0.2])
+    full = told(found, AGAINST_BASE)[0]
+    assert (full.verdict, full.about, full.p_seeds, full.seeds) == ("better", "these runs", None, 1)
+    assert any("One seed cannot say whether the methods do" in note for note in found.notes)
+    assert "one seed nobody can say" in story(found)[-1].text.lower()
+
+
+def test_seeds_that_differ_more_than_the_methods_show_nothing_but_of_these_runs(tmp_path):
+    found = report(tmp_path, [0.0, 0.05, 0.05], seeds=(0, 1), luck=0.1)
+    full = told(found, AGAINST_BASE)[0]
+    assert full.p_items_adjusted < 0.05 < full.p_seeds_adjusted
+    assert full.about == "these runs"
+    assert any("2 seeds are too few, or too different" in note for note in found.notes)
+
+
+def test_where_nothing_differs_from_the_base_methods_are_not_told_apart():
+    families = [AGAINST_BASE, AGAINST_BASE, AMONG_METHODS]
+    assert adjusted_in_families(families, [0.4, 0.3, 0.001]) == [0.6, 0.6, 0.6]
+    assert adjusted_in_families(families, [0.001, 0.3, 0.001]) == [0.002, 0.3, 0.002]
+    assert adjusted_in_families([AMONG_METHODS], [0.01]) == [0.01]
+    assert adjusted_in_families(families, [0.001, None, None]) == [0.001, None, None]
+
+
+def test_an_open_question_says_what_would_settle_it(tmp_path):
+    found = told(report(tmp_path, [0.0, 0.003, 0.2], items=40), AGAINST_BASE)[0]
+    assert found.verdict == "no difference shown"
+    assert abs(found.difference) < found.smallest
+    assert found.items_needed > 40
+    assert found.seeds_needed is None
+
+
+def test_no_worse_is_tested_where_the_study_says_what_may_be_lost(tmp_path):
+    found = report(tmp_path, [0.0, 0.0, -0.3], margins={"rouge_l": 0.05})
+    full, lora = told(found, AGAINST_BASE)
+    assert (full.margin, full.verdict) == (0.05, "no difference shown")
+    assert full.p_no_worse < 0.001 < 0.9 < lora.p_no_worse
+    assert told(found, AGAINST_BASE, "exact_match")[0].p_no_worse is None
+
+
+def test_half_a_study_a_failed_run_and_missing_files_are_told_and_cost_no_other_row(tmp_path):
+    random = np.random.default_rng(2)
+    base, full, lora = specs(tmp_path)
+    good = entry_of(tmp_path, base, random.random(50))
+    failed = entry_of(tmp_path, full, random.random(50), status="out_of_memory")
+    missing = Entry(lora, RunFolder(tmp_path / lora.run_id), None)
+    found = collect("made", [good, failed, missing])
+    assert not found.comparisons
+    assert [row.entries[0].status for row in found.rows] == ["ok", "out_of_memory", "missing"]
+    texts = {paragraph.about: paragraph.text for paragraph in story(found)}
+    assert texts["failed"] == "full ran out of memory. lora has not been run yet."
+    lost = entry_of(tmp_path, full, random.random(50))
+    lost.folder.examples("rouge_l").unlink()
+    found = collect("made", [good, lost])
+    assert {comparison.metric for comparison in found.comparisons} == {"exact_match"}
+    assert "rouge_l.jsonl: cannot be read" in found.notes[0]
+
+
+@pytest.mark.parametrize("items", [1, 2, 3])
+def test_a_few_items_are_a_report_too(tmp_path, items):
+    found = report(tmp_path, [0.0, 0.2, 0.1], items=items)
+    assert len(found.rows) == 3
+    assert len(told(found, AGAINST_BASE)) == (0 if items == 1 else 2)
+    assert all(comparison.verdict == "no difference shown" for comparison in found.comparisons)
+    assert story(found)
+
+
+def test_runs_that_all_score_the_same_have_no_interval_and_say_why(tmp_path):
+    made = [entry_of(tmp_path, spec, np.full(30, 0.25)) for spec in specs(tmp_path)]
+    found = collect("made", made)
+    full = told(found, AGAINST_BASE)[0]
+    assert (full.difference, full.low, full.p, full.verdict) == (0.0, None, 1.0, "no difference shown")
+    assert full.reason == "every item shows the same difference"
+    assert told(found, AGAINST_BASE, "exact_match")[0].low < 0
+
+
+def test_the_story_names_the_best_how_sure_and_what_is_open(tmp_path):
+    found = report(tmp_path, [0.0, 0.2, 0.21], seeds=(0, 1, 2), luck=0.01)
+    texts = {paragraph.about: paragraph.text for paragraph in story(found)}
+    assert main_metric(found) == "rouge_l"
+    assert texts["asked"].startswith("Which of full and lora makes ./model better at cldr-spanish, and which")
+    assert "lora scores best" in texts["found"]
+    assert "on other items and with other seeds" in texts["found"]
+    assert "Between lora and full no difference is shown" in texts["found"]
+    assert "open" not in texts
+
+
+# --- two runs ------------------------------------------------------------------------------------------------------
+
+
+def two(folder, gap, items=100, **change):
+    random = np.random.default_rng(3)
+    base, full, _ = specs(folder)
+    scores = random.uniform(0.1, 0.9, items)
+    second = entry_of(folder, base, scores)
+    first = entry_of(
+        folder / "other machine", full, np.clip(scores + gap + random.normal(0, 0.1, items), 0, 1), **change
+    )
+    return first, second
+
+
+def test_two_runs_are_compared_by_every_metric(tmp_path):
+    found = compare_two(*two(tmp_path, 0.1))
+    assert [row["metric"] for row in table_rows(found)] == ["rouge_l ↑", "exact_match ↑"]
+    assert found.comparisons[0].verdict == "better"
+    assert next(sentences(found)).startswith("rouge_l: full is better than base on items like these 100")
+    counted, changed = changed_items(found, 3)
+    assert counted.startswith("By rouge_l")
+    assert len(changed) == 3
+    assert abs(changed[0].gain) >= abs(changed[1].gain)
+
+
+def test_a_difference_smaller_than_its_noise_is_answered_with_what_it_would_take(tmp_path):
+    found = compare_two(*two(tmp_path, -0.002), margins={"rouge_l": 0.1})
+    said = list(sentences(found))
+    assert "no difference is shown" in said[0]
+    assert "takes about" in said[0]
+    assert any("full loses less than 0.100 against base (p < 0.001, one-sided)" in sentence for sentence in said)
+    assert "other seeds must say" in said[-1]
+
+
+def test_items_are_found_whatever_their_order_and_names(tmp_path):
+    first, second = two(tmp_path, 0.1, prefix="row")
+    path = first.folder.examples("rouge_l")
+    path.write_text("".join(sorted(path.read_text().splitlines(keepends=True), reverse=True)))
+    straight = compare_two(*two(tmp_path / "again", 0.1)).comparisons[0]
+    assert compare_two(first, second).comparisons[0].difference == pytest.approx(straight.difference)
+
+
+def test_other_items_are_refused_saying_how_they_differ(tmp_path):
+    with pytest.raises(SpecError, match=r"first run has 80 items, the second 100, and 80 are the same; --shared"):
+        compare_two(two(tmp_path, 0.1, items=80)[0], two(tmp_path / "b", 0.1)[1])
+    with pytest.raises(SpecError, match=r"100 rows are the same.*in other tokens.*--match id"):
+        compare_two(*two(tmp_path / "c", 0.1, prompts="other"))
+    with pytest.raises(SpecError, match="scored on other data"):
+        compare_two(*two(tmp_path / "d", 0.1, prompts="other", prefix="row"))
+
+
+def test_shared_items_are_compared_where_asked_and_it_is_said(tmp_path):
+    first, second = two(tmp_path, 0.1, items=80)[0], two(tmp_path / "b", 0.1)[1]
+    found = compare_two(first, second, shared=True)
+    assert found.comparisons[0].n == 80
+    assert any("80 items are in both runs" in sentence for sentence in sentences(found))
+    assert compare_two(*two(tmp_path / "c", 0.1, prompts="other"), by="id").comparisons[0].n == 100
+
+
+def test_another_version_of_a_metric_is_another_number(tmp_path):
+    with pytest.raises(SpecError, match=r"rouge_l: its meaning changed: version 7 of the metric, and version 1"):
+        compare_two(*two(tmp_path, 0.1, version=7))
+
+
+def test_what_only_one_run_has_is_left_out_with_the_reason(tmp_path):
+    first, second = two(tmp_path, 0.1)
+    kept = {name: value for name, value in second.record.metrics.items() if name != "exact_match"}
+    other = Entry(second.spec, second.folder, second.record.model_copy(update={"metrics": kept}))
+    found = compare_two(first, other)
+    assert as_json(found)[-1]["reason"] == "only the first run has it"
+    first.folder.examples("rouge_l").unlink()
+    with pytest.raises(RecordError, match=r"rouge_l\.jsonl"):
+        compare_two(first, other)
