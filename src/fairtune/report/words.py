@@ -124,16 +124,18 @@ def _against_base(best: Row, against: Sequence[Comparison], name: str, report: R
         return
     change = f"{lead}, {signed(found.difference)} {signed_ends_of(found.low, found.high)} against the untouched model"
     yield f"{change} ({_sureness(found)})."
-    counts = Counter(comparison.verdict for comparison in against)
     if len(against) > 1:
-        parts = [f"{counts[word]} {word}" for word in ("better", "worse") if counts[word]]
-        rest = counts[NOT_SHOWN]
-        parts += [f"{rest} with no difference shown"] if rest else []
-        yield (
-            f"Of {len(against)} methods, {listed(parts)} than the untouched model."
-            if not rest
-            else (f"Of {len(against)} methods compared with the untouched model: {listed(parts)}.")
-        )
+        yield _tally(Counter(comparison.verdict for comparison in against))
+
+
+def _tally(verdicts: Counter[str]) -> str:
+    """How many methods are better, and how many not."""
+    count = sum(verdicts.values())
+    if verdicts["better"] == count:
+        return f"{'Both' if count == 2 else f'All {count}'} methods are better than the untouched model."
+    words = {"better": "better", "worse": "worse", NOT_SHOWN: "not shown to differ"}
+    parts = [f"{verdicts[verdict]} {word}" for verdict, word in words.items() if verdicts[verdict]]
+    return f"Of {count} methods, against the untouched model, {listed(parts)}."
 
 
 def _sureness(found: Comparison) -> str:
