@@ -183,15 +183,23 @@ def test_many_items_are_exchanged_at_random_as_scipy_does():
     assert sign_flips(a - b).p == pytest.approx(theirs, abs=0.012)
 
 
-def test_a_clear_difference_is_gone_through_to_the_end_and_none_is_not():
+def test_how_many_exchanges_are_gone_through_depends_on_what_they_show():
     random = np.random.default_rng(14)
-    clear = sign_flips(random.normal(2.0, 1.0, 60), most=5000)
-    assert clear.p == pytest.approx(1 / 5001)
-    assert "5,000" in clear.method
     gaps = random.normal(0.0, 1.0, 60)
-    shortened, whole = sign_flips(gaps - gaps.mean() + 0.05), 2 * scipy_stats.norm.sf(0.05 * 60**0.5)
-    assert int(shortened.method.split(", ")[1].split()[0].replace(",", "")) < 1000
-    assert shortened.p == pytest.approx(whole, abs=0.1)
+    gaps -= gaps.mean()
+    shown = sign_flips(gaps + 0.53, most=5000)
+    assert (shown.p, shown.method) == (pytest.approx(1 / 5001), "sign flips, 5,000 of them")
+    nothing, whole = sign_flips(gaps + 0.05), 2 * scipy_stats.norm.sf(0.05 * 60**0.5 / gaps.std())
+    assert int(nothing.method.split(", ")[1].split()[0].replace(",", "")) < 1000
+    assert nothing.p == pytest.approx(whole, abs=0.1)
+
+
+def test_what_is_far_beyond_all_exchanges_has_a_bound_instead():
+    gaps = np.random.default_rng(15).normal(2.0, 1.0, 60)
+    found = sign_flips(gaps)
+    assert found.method == "sign flips, 2,000 of them, and a bound of their tail"
+    exact = scipy_stats.norm.sf(gaps.sum() / np.sqrt(np.sum(gaps**2))) * 2
+    assert exact < found.p < 1e-9
 
 
 def test_equal_runs_show_no_difference_and_have_no_interval():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ Flags = npt.NDArray[np.bool_]
 _EXACT = 12
 """Units of which all 2ⁿ exchanges are gone through."""
 _CHUNK = 250
+_FAR = 2000
+"""Exchanges after which one may say that what was seen is beyond all of them."""
+_LEAST = 1e-12
 _ENOUGH = 200
 """Exchanges as extreme as what was seen, after which a p-value is known well enough (Besag & Clifford 1991)."""
 
@@ -58,9 +62,8 @@ def sign_flips(gaps: Floats, seed: int = 0, most: int = 10_000) -> Tested:
     if len(gaps) <= _EXACT:
         signs = np.array(list(itertools.product((1.0, -1.0), repeat=len(gaps))))
         return Tested(float(np.mean(_at_least(signs @ gaps, observed))), "sign flips, all of them")
-    return _counted(
-        (_at_least((1.0 - 2.0 * swaps) @ gaps, observed) for swaps in exchanges(len(gaps), seed, most)), "sign flips"
-    )
+    chunks = ((1.0 - 2.0 * swaps) @ gaps for swaps in exchanges(len(gaps), seed, most))
+    return _counted(chunks, observed, most, "sign flips")
 
 
 def randomisation(ours: Floats, theirs: Floats, aggregate: Aggregate, seed: int = 0, most: int = 10_000) -> Tested:
@@ -73,15 +76,16 @@ def randomisation(ours: Floats, theirs: Floats, aggregate: Aggregate, seed: int 
     sums = ours.sum(axis=1)[:, None], theirs.sum(axis=1)[:, None]
     observed = abs(float(_difference(aggregate, *sums)[0]))
 
-    def extreme(swaps: Floats) -> Flags:
+    def exchanged(swaps: Floats) -> Floats:
         moved = np.stack([swaps @ run for run in gap])
-        return _at_least(_difference(aggregate, sums[0] + moved, sums[1] - moved), observed)
+        return _difference(aggregate, sums[0] + moved, sums[1] - moved)
 
     units = ours.shape[1]
     if units <= _EXACT:
         swaps = np.array(list(itertools.product((0.0, 1.0), repeat=units)))
-        return Tested(float(np.mean(extreme(swaps))), "randomisation, all exchanges")
-    return _counted((extreme(swaps) for swaps in exchanges(units, seed, most)), "approximate randomisation")
+        return Tested(float(np.mean(_at_least(exchanged(swaps), observed))), "randomisation, all exchanges")
+    chunks = (exchanged(swaps) for swaps in exchanges(units, seed, most))
+    return _counted(chunks, observed, most, "approximate randomisation")
 
 
 def matched(a: Scores, b: Scores) -> tuple[Floats, Floats]:
@@ -117,12 +121,23 @@ def _at_least(values: Floats, observed: float) -> Flags:
     return ~(np.abs(values) < observed * (1 - 1e-9) - 1e-12)
 
 
-def _counted(chunks: Iterator[Flags], method: str) -> Tested:
-    """``(1 + extreme) / (1 + all)``; or, once enough are extreme, their share of what was drawn until then."""
+def _counted(chunks: Iterator[Floats], observed: float, most: int, method: str) -> Tested:
+    """``(1 + extreme) / (1 + all)``; sooner, once enough are extreme, or what was seen is far beyond all of them."""
     extreme = done = 0
-    for found in chunks:
+    squares = 0.0
+    for values in chunks:
+        found = _at_least(values, observed)
         if extreme + found.sum() >= _ENOUGH:
             done += int(np.flatnonzero(found)[_ENOUGH - extreme - 1]) + 1
             return Tested(_ENOUGH / done, f"{method}, {done:,} of them")
-        extreme, done = extreme + int(found.sum()), done + len(found)
+        extreme, done, squares = extreme + int(found.sum()), done + len(found), squares + float(np.sum(values**2))
+        if done >= _FAR and not extreme:
+            tail = _tail(observed, squares / done)
+            if tail < 1 / (1 + most):
+                return Tested(tail, f"{method}, {done:,} of them, and a bound of their tail")
     return Tested((1 + extreme) / (1 + done), f"{method}, {done:,} of them")
+
+
+def _tail(observed: float, variance: float) -> float:
+    """Hoeffding's bound (1963) of a sum of independent signs, whose variance is that of the exchanges."""
+    return max(_LEAST, 2 * math.exp(-(observed**2) / (2 * variance))) if variance > 0 else _LEAST
