@@ -1,0 +1,140 @@
+"""Forest plot: what every method gained over the untouched model, a panel a metric."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from fairtune.report.cells import format_score
+from fairtune.report.collect import AGAINST_BASE, Comparison, Report
+from fairtune.report.figures.cast import is_number, left_out, methods_of, missing, plain, seed_rows, shortened
+from fairtune.report.figures.figure import Figure
+from fairtune.report.figures.palette import Palette
+from fairtune.report.figures.panels import Mark, Page, Panel, directions, draw_page, pages_of
+from fairtune.report.figures.sheet import Item
+
+_SHAPES = {"better": "^", "worse": "v", "higher": "D", "lower": "D"}
+UNSURE = "hollow"
+
+
+def uplift(report: Report) -> list[Figure]:
+    """One figure, or several where there are many methods or metrics."""
+    found = [each for each in report.comparisons if each.family == AGAINST_BASE and is_number(each.difference)]
+    methods = [method for method in methods_of(report) if any(each.a == method.cell for each in found)]
+    metrics = [name for name in report.metrics if any(each.metric == name for each in found)]
+    names = [method.name for method in methods]
+    pages = pages_of(len(methods), len(metrics), names) if found else []
+    absent = missing(method.name for method in methods_of(report) if _uncompared(method.place, method.cell, found))
+    out = left_out(methods_of(report))
+    figures = []
+    for place, (rows, panels) in enumerate(pages):
+        cells = [methods[row].cell for row in rows]
+        shown = [metrics[panel] for panel in panels]
+        here = [each for each in found if each.a in cells and each.metric in shown]
+        figures.append(
+            Figure(
+                name=numbered("uplift", place),
+                title=titled("Gain over the untouched model", place, len(pages)),
+                caption=f"{_caption(here)}{out or absent}",
+                alt=shortened(list(map(partial(sentence, report, {m.cell: m.name for m in methods}), here))),
+                draw=partial(_draw, report, [names[row] for row in rows], cells, shown),
+            )
+        )
+    return figures
+
+
+def _uncompared(place: int | None, cell: str, found: Sequence[Comparison]) -> bool:
+    return place is not None and all(each.a != cell for each in found)
+
+
+def numbered(name: str, place: int) -> str:
+    """``uplift``, ``uplift-2``, …."""
+    return name if place == 0 else f"{name}-{place + 1}"
+
+
+def titled(title: str, place: int, pages: int) -> str:
+    """With the number of the page where there are several."""
+    return title if pages == 1 else f"{title} ({place + 1} of {pages})"
+
+
+def _caption(found: Iterable[Comparison]) -> str:
+    return (
+        "Each mark is a method's score minus the untouched model's on the same items, as a mean over seeds; the bar is "
+        f"its 95 % interval{speaks_of(found)}, small strokes are single seeds, and the upright line is no difference."
+    )
+
+
+def speaks_of(found: Iterable[Comparison]) -> str:
+    """What an interval holds for."""
+    about = sorted({each.about for each in found})
+    return f" ({' or '.join(about)})" if about else ""
+
+
+def sentence(report: Report, names: dict[str, str], found: Comparison) -> str:
+    """``chrf: lora better by …`` in words."""
+    unit = plain(report.known[found.metric].unit)
+    ends = f", 95 % interval {_signed(found.low)} to {_signed(found.high)}" if is_number(found.low) else ""
+    return (
+        f"{found.metric}: {names.get(found.a, found.a)} {_signed(found.difference)} {unit}{ends}, "
+        f"{found.verdict or 'not tested'}."
+    )
+
+
+def _signed(value: float | None) -> str:
+    return "unknown" if value is None else f"{'−' if value < 0 else '+'}{format_score(abs(value))}"
+
+
+def shape_of(verdict: str, palette: Palette) -> tuple[str, str]:
+    """Colour and marker: told apart without colour too."""
+    colours = {"better": palette.better, "worse": palette.worse, "higher": palette.ink, "lower": palette.ink}
+    return colours.get(verdict, palette.unsure), _SHAPES.get(verdict, UNSURE)
+
+
+def verdict_legend(found: Iterable[Comparison], palette: Palette) -> tuple[Item, ...]:
+    """The verdicts that are there."""
+    words = {
+        "better": "better",
+        "worse": "worse",
+        "higher": "higher or lower, neither is better",
+        "lower": "higher or lower, neither is better",
+    }
+    items = {words.get(each.verdict, "no difference shown"): shape_of(each.verdict, palette) for each in found}
+    order = [*dict.fromkeys(words.values()), "no difference shown"]
+    return tuple((items[word][1], items[word][0], word) for word in order if word in items)
+
+
+def _draw(report: Report, names: Sequence[str], cells: Sequence[str], metrics: Sequence[str], palette: Palette) -> Any:
+    found = [each for each in report.comparisons if each.family == AGAINST_BASE and each.a in cells]
+    shown = [each for each in found if each.metric in metrics and is_number(each.difference)]
+    panels = [
+        panel(report, name, [each for each in shown if each.metric == name], list(cells), palette) for name in metrics
+    ]
+    return draw_page(Page(tuple(names), tuple(panels), verdict_legend(shown, palette)), palette)
+
+
+def panel(report: Report, name: str, found: Sequence[Comparison], cells: Sequence[str], palette: Palette) -> Panel:
+    """Of one metric; the note says what the untouched model scores."""
+    metric = report.known[name]
+    marks = [_mark(each, cells.index(each.a), _seeds(report, each), palette) for each in found]
+    base = _base_value(report, name, found)
+    note = f"base {format_score(base)} · {plain(metric.unit)}" if base is not None else plain(metric.unit)
+    return Panel(plain(name), note, directions(metric), tuple(marks), line=0.0, signed=True)
+
+
+def _mark(found: Comparison, row: int, seeds: tuple[float, ...], palette: Palette) -> Mark:
+    colour, marker = shape_of(found.verdict, palette)
+    return Mark(row, found.difference, colour, marker, found.low, found.high, seeds)
+
+
+def _seeds(report: Report, found: Comparison) -> tuple[float, ...]:
+    rows = seed_rows(report).get(found.a, [])
+    gains = (row.uplift.get(found.metric) for row in rows)
+    return tuple(gain.difference for gain in gains if gain and is_number(gain.difference))
+
+
+def _base_value(report: Report, name: str, found: Sequence[Comparison]) -> float | None:
+    """None where methods are compared with several."""
+    bases = {each.b for each in found}
+    values = [row.values[name].value for row in report.rows if row.spec.cell in bases and name in row.values]
+    return values[0] if len(bases) == 1 and values and is_number(values[0]) else None
