@@ -46,6 +46,7 @@ class Mark:
     low: float | None = None
     high: float | None = None
     faint: tuple[float, ...] = ()
+    faint_marker: str = "|"
 
     @property
     def reach(self) -> list[float]:
@@ -155,8 +156,9 @@ def _panel(frame: Any, panel: Panel, heights: Sequence[float], palette: Palette)
     for mark in panel.marks:
         y = middles[mark.row]
         if mark.faint:
+            style = {"markersize": 9, "mew": 1.2} if mark.faint_marker == "|" else {"markersize": 5, "mew": 0}
             frame.plot(
-                mark.faint, [y] * len(mark.faint), "|", color=mark.colour, markersize=9, alpha=0.55, mew=1.2, zorder=2
+                mark.faint, [y] * len(mark.faint), mark.faint_marker, color=mark.colour, alpha=0.55, zorder=2, **style
             )
         if mark.low is not None and mark.high is not None and is_number(mark.low) and is_number(mark.high):
             frame.plot([mark.low, mark.high], [y, y], color=mark.colour, linewidth=2, solid_capstyle="butt", zorder=3)
