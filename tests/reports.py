@@ -130,7 +130,7 @@ def write_files(folder: RunFolder, record: RunRecord, chance: np.random.Generato
             {"step": step, "epoch": 1 + step // 201, "loss": 1.5 + 2.5 * np.exp(-step / 60) + chance.normal(0, 0.15)}
             for step in range(1, 401)
         ]
-        _write_lines(folder.curve, lines)
+        write_lines(folder.curve, lines)
     for name, metric in metrics_of(record.spec).items():
         benchmark = metric.needs == "benchmark"
         rows = [
@@ -139,16 +139,17 @@ def write_files(folder: RunFolder, record: RunRecord, chance: np.random.Generato
                 "prompt_hash": "h",
                 "output": "palabra " * int(chance.integers(1, 6)) if metric.needs == "generation" else None,
                 "reference": "palabra " * 3,
-                "scores": dict.fromkeys(metric.statistics, float(chance.integers(0, 2))),
+                "scores": dict.fromkeys(metric.statistics, 1.0) | {metric.statistics[0]: float(chance.integers(0, 2))},
                 "tokens": int(chance.integers(2, 14)),
                 "stopped": bool(chance.random() < 0.9) if metric.needs == "generation" else None,
             }
             for item in range(items)
         ]
-        _write_lines(folder.examples(name), rows)
+        write_lines(folder.examples(name), rows)
 
 
-def _write_lines(path: Path, rows) -> None:
+def write_lines(path: Path, rows) -> None:
+    """JSON Lines."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
@@ -197,7 +198,7 @@ def assembled(entries: Sequence[Entry]) -> Report:
         _comparison(family, name, one, other, known[name])
         for family, one, other in pairs
         for name in known
-        if name in one.values and name in other.values
+        if all(name in row.values and row.values[name].value is not None for row in (one, other))
     ]
     return Report("made", tuple(entries), tuple(known), tuple(rows), tuple(comparisons), ("A note.",), known)
 

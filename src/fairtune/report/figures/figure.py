@@ -12,7 +12,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from fairtune.errors import BudgetError, SpecError
+from fairtune.errors import SpecError
+from fairtune.records import write_atomically
 from fairtune.report.figures.palette import LIGHT, STAND_INS, VARIABLES, Palette
 
 KINDS = ("svg", "png")
@@ -75,19 +76,9 @@ def save(figures: Iterable[Figure], folder: Path, kinds: Sequence[str] = KINDS) 
         for kind in kinds:
             data = png(figure) if kind == "png" else svg(figure, themed=False).encode()
             path = folder / f"{figure.name}.{kind}"
-            _write(path, data)
+            write_atomically(path, data)
             written.append(path)
     return written
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    except OSError as error:
-        raise BudgetError(
-            f"{path}: cannot be written: {error.strerror}. Choose another place with --figures"
-        ) from error
 
 
 @contextlib.contextmanager
@@ -117,7 +108,8 @@ def _settings(name: str) -> Iterator[None]:
         yield
 
 
-_FONT = re.compile(r"(font: [^;\"]*?px) '[^;\"]*")
+_FONT = re.compile(r"'DejaVu Sans'[^;\"]*")
+_UPRIGHT = re.compile(r' transform="rotate\(-?0 [^"]*\)"')
 _ID = re.compile(r'\s+id="([^"]*)"')
 _TAG = re.compile(r"<[^>]+>")
 _LONG = re.compile(r"(\d\.\d\d)\d+")
@@ -131,7 +123,7 @@ def _element(text: str, figure: Figure) -> str:
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"\s*<defs>\s*<style[^>]*>.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL).replace("xlink:href=", "href=")
-    text = _FONT.sub(r"\1 sans-serif", text)
+    text = _UPRIGHT.sub("", _FONT.sub("sans-serif", text))
     used = set(_USED.findall(text))
     text = _ID.sub(lambda found: f' id="{figure.name}-{found[1]}"' if found[1] in used else "", text)
     text = _USED.sub(lambda found: found[0][: -len(found[1])] + f"{figure.name}-{found[1]}", text)

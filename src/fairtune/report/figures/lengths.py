@@ -38,15 +38,14 @@ class Lengths:
 
 def lengths(report: Report) -> list[Figure]:
     """Where answers were written, not chosen."""
-    found: list[Lengths] = []
-    references: list[int] = []
-    absent: list[str] = []
-    for method in methods_of(report):
-        read, answers = _answers(report, method)
-        absent += [method.name] if read and not answers else []
-        references = references or [len(str(line["reference"])) for line in answers]
-        if answers:
-            found.append(_lengths(method, answers))
+    name = next((name for name in report.metrics if report.known[name].needs == "generation"), None)
+    if name is None:
+        return []
+    writers = [method for method in methods_of(report) if method.finished and _writes(method)]
+    read = [(method, _answers(method, name)) for method in writers]
+    found = [_lengths(method, answers) for method, answers in read if answers]
+    references = next(([len(line["reference"]) for line in answers] for _, answers in read if answers), [])
+    absent = [method.name for method, answers in read if not answers]
     if not found:
         return []
     rows = [Lengths("references", _percentiles(references), None), *found]
@@ -69,17 +68,17 @@ def lengths(report: Report) -> list[Figure]:
     ]
 
 
-def _answers(report: Report, method: Method) -> tuple[bool, list[dict[str, Any]]]:
-    """Whether there should be some; and the lines of the first metric that is made of them."""
-    name = next((name for name in report.metrics if report.known[name].needs == "generation"), None)
-    writes = name is not None and method.entries[0].spec.task.task.predict == "generate" and bool(method.finished)
-    lines: list[dict[str, Any]] = []
-    for entry, _ in method.finished if writes and name else ():
-        try:
-            lines += [line for line in read_lines(entry.folder.examples(name)) if isinstance(line.get("output"), str)]
-        except RecordError:
-            return True, []
-    return writes, [line for line in lines if isinstance(line.get("reference"), str)]
+def _writes(method: Method) -> bool:
+    return method.entries[0].spec.task.task.predict == "generate"
+
+
+def _answers(method: Method, metric: str) -> list[dict[str, Any]]:
+    """The lines of a metric that is made of answers; none where a run's file cannot be read."""
+    try:
+        lines = [line for entry, _ in method.finished for line in read_lines(entry.folder.examples(metric))]
+    except RecordError:
+        return []
+    return [line for line in lines if isinstance(line.get("output"), str) and isinstance(line.get("reference"), str)]
 
 
 def _lengths(method: Method, lines: Sequence[dict[str, Any]]) -> Lengths:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -27,7 +28,7 @@ from fairtune.report.figures.uplift import numbered, sentence, shape_of, speaks_
 _FEW = 15
 _FAMILIES = (AMONG_METHODS, AMONG_PRECISIONS)
 _TITLE = "Trained methods against each other"
-_CELL, _HEAD, _FOOT, _GAP, _NAMES = 18.0, 44.0, 14.0, 18.0, 170.0
+_CELL, _HEAD, _FOOT, _GAP, _NAMES = 18.0, 44.0, 14.0, 18.0, 210.0
 _TALLEST = 820
 
 
@@ -150,7 +151,8 @@ def _draw_squares(
     side = cell * len(order)
     block = _HEAD + side + _FOOT
     lines = -(-len(metrics) // 2)
-    items = verdict_legend(found, palette)
+    both = [*found, *(replace(each, verdict=_OTHER_WAY.get(each.verdict, each.verdict)) for each in found)]
+    items = verdict_legend(both, palette)
     on = sheet(WIDE, block * lines + legend_height(items, WIDE - 24) + 8, palette)
     for index, name in enumerate(metrics):
         line, place = divmod(index, 2)

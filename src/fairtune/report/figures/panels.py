@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,7 @@ from fairtune.report.figures.sheet import (
     legend,
     legend_height,
     marking,
+    number,
     sheet,
     span,
     text_width,
@@ -33,6 +35,7 @@ _NAMES = 144
 _TOP, _BOTTOM, _GAP = 36, 40, 16
 _TALLEST = 760
 _ROWS = 20
+_BEYOND, _FEW = 15, 3
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,8 @@ def _names(on: Any, page: Page, heights: Sequence[float], column: float, top: fl
 
 def _panel(frame: Any, panel: Panel, heights: Sequence[float], palette: Palette) -> None:
     middles = _middles(heights)
-    reach = [x for mark in panel.marks for x in mark.reach] + ([panel.line] if panel.line is not None else [])
+    near = _near(panel)
+    reach = [x for mark in near for x in mark.reach] + ([panel.line] if panel.line is not None else [])
     frame.set_xlim(*span(reach))
     frame.set_ylim(sum(heights), 0)
     frame.set_yticks([])
@@ -155,6 +159,8 @@ def _panel(frame: Any, panel: Panel, heights: Sequence[float], palette: Palette)
         frame.axvline(panel.line, color=palette.muted, linewidth=1.2, zorder=1.5)
     for mark in panel.marks:
         y = middles[mark.row]
+        if mark not in near:
+            _point_beyond(frame, mark, y, panel.signed)
         if mark.faint:
             style = {"markersize": 9, "mew": 1.2} if mark.faint_marker == "|" else {"markersize": 5, "mew": 0}
             frame.plot(
@@ -163,6 +169,31 @@ def _panel(frame: Any, panel: Panel, heights: Sequence[float], palette: Palette)
         if mark.low is not None and mark.high is not None and is_number(mark.low) and is_number(mark.high):
             frame.plot([mark.low, mark.high], [y, y], color=mark.colour, linewidth=2, solid_capstyle="butt", zorder=3)
         frame.plot([mark.x], [y], linestyle="none", zorder=4, **marking(mark.marker, mark.colour, palette.surface))
+
+
+def _near(panel: Panel) -> list[Mark]:
+    """Marks that the axis is made for: one run that went wrong must not press all others together."""
+    centre = panel.line if panel.signed and panel.line is not None else statistics.median(m.x for m in panel.marks)
+    far = [max(abs(x - centre) for x in mark.reach) for mark in panel.marks]
+    most = _BEYOND * statistics.median(far)
+    if len(far) < _FEW or most == 0:
+        return list(panel.marks)
+    return [mark for mark, distance in zip(panel.marks, far, strict=True) if distance <= most]
+
+
+def _point_beyond(frame: Any, mark: Mark, y: float, signed: bool) -> None:
+    """An arrow at the edge with the number, for a mark that lies outside."""
+    low, high = frame.get_xlim()
+    if low <= mark.x <= high:
+        return
+    right = mark.x > high
+    text = f"{number(_rounded(mark.x), signed)} →" if right else f"← {number(_rounded(mark.x), signed)}"
+    side = "right" if right else "left"
+    frame.text(high if right else low, y, text, color=mark.colour, fontsize=SMALL, ha=side, va="center", zorder=5)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")
 
 
 def _words(on: Any, panel: Panel, left: float, top: float, width: float, height: float, palette: Palette) -> None:
