@@ -104,6 +104,18 @@ def test_labels_are_texts_whatever_stands_in_them(made, drawn):
     assert "a &amp; b &lt;c&gt; (12)" in drawn["labels"]
 
 
+def test_labels_of_any_script_and_length_are_drawn(tmp_path):
+    labels = ["日本語", "$x_1$", "a" * 200, "line\nbreak\x00", "العربية", "\\frac"]
+    found = reports.with_labels(small(tmp_path, metrics=("exact_match",), files=False), labels)
+    (figure,) = [each for each in figures(found) if each.name == "labels"]
+    text = svg(figure)
+    xml.dom.minidom.parseString(text)  # noqa: S318 - our own
+    assert "日本語 (10)" in text
+    assert "$x_1$ (11)" in text
+    assert "line break (13)" in text
+    assert png(figure)
+
+
 def test_runs_without_results_are_named_and_left_out(made):
     found = {figure.name: figure.caption for figure in figures(made)}
     for name in ("uplift", "quality_memory", "loss", "labels", "subjects", "lengths"):
@@ -324,6 +336,13 @@ def test_files_are_written_by_name_and_kind(made, tmp_path):
     assert (tmp_path / "new" / "uplift.svg").read_text(encoding="utf-8") == svg(first[0], themed=False)
     with pytest.raises(SpecError, match="pdf: unknown; there are svg and png"):
         save(first, tmp_path, kinds=("pdf",))
+
+
+def test_a_pair_says_once_what_both_have_in_common(tmp_path):
+    text = reports.study_of(seeds=(0,), metrics=("chrf",)).replace("models: ./model", "models: [./one, ./two]")
+    report = reports.report_of(tmp_path, reports.specs_of(tmp_path, text), files=False)
+    (pairs,) = [figure for figure in figures(report) if figure.name == "pairs"]
+    assert "full − lora ·" in svg(pairs).replace("\u00a0", " ")
 
 
 def test_names_are_cut_in_the_middle_and_wrapped_to_a_width():

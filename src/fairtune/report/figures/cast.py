@@ -14,6 +14,8 @@ from fairtune.study import RunSpec
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 1.5, 1, 1.5)))
 _TOLD = 4
+JOINT = " · "
+"""Between the parts of a method's name."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def _name(spec: RunSpec, specs: Sequence[RunSpec]) -> str:
         parts.append(spec.precision)
     if len({other.model.name for other in specs}) > 1:
         parts.append(spec.model.name)
-    return plain(" · ".join(parts))
+    return JOINT.join(map(plain, parts))
 
 
 def plain(text: str) -> str:

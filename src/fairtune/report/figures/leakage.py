@@ -60,7 +60,7 @@ def _draw(rows: dict[str, dict[str, int]], palette: Palette) -> Any:
     laid = rows_of(list(rows), palette, below=legend_height(items, 430), aside=34)
     largest = max(sum(row.values()) for row in rows.values())
     laid.frame.set_xlim(0, largest * 1.02)
-    ticks(laid.frame.xaxis, min(5, largest))
+    ticks(laid.frame.xaxis, 5, whole=True)
     for place, row in enumerate(rows.values()):
         start = 0
         for kind in kinds:

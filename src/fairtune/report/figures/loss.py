@@ -193,7 +193,7 @@ def _scale(frame: Any, shown: Shown, window: int) -> None:
     high = max([float(values.max()) for values in every] + checks)
     steps = [float(curve.steps[-1]) for _, curves in shown for curve in curves]
     frame.set_xlim(0, max(*steps, 1.0) * 1.02)
-    ticks(frame.xaxis, 5)
+    ticks(frame.xaxis, 5, whole=True)
     if low > 0 and high > _LOG * low:
         frame.set_yscale("log")
         frame.set_ylim(low / 1.15, high * 1.15)

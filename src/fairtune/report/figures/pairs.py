@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from fairtune.report.collect import AMONG_METHODS, AMONG_PRECISIONS, Comparison, Report
-from fairtune.report.figures.cast import is_number, left_out, methods_of, plain, shortened
+from fairtune.report.figures.cast import JOINT, is_number, left_out, methods_of, plain, shortened
 from fairtune.report.figures.figure import Figure
 from fairtune.report.figures.palette import Palette
 from fairtune.report.figures.panels import Mark, Page, Panel, directions, draw_page, pages_of
@@ -47,7 +47,7 @@ Couples = Sequence[tuple[str, str]]
 
 def _forests(report: Report, found: Sequence[Comparison], couples: Couples, metrics: Sequence[str]) -> list[Figure]:
     names = _names(report)
-    rows = [f"{names[a]} − {names[b]}" for a, b in couples]
+    rows = [_minus(names[a], names[b]) for a, b in couples]
     pages = pages_of(len(rows), len(metrics), rows)
     caption = (
         "Each mark is the first method's score minus the second's on the same items, as a mean over seeds; the bar is "
@@ -70,6 +70,14 @@ def _forests(report: Report, found: Sequence[Comparison], couples: Couples, metr
 
 def _names(report: Report) -> dict[str, str]:
     return {method.cell: method.name for method in methods_of(report)}
+
+
+def _minus(first: str, second: str) -> str:
+    """``lora − full · model``: what both have in common is said once."""
+    ours, theirs = first.split(JOINT), second.split(JOINT)
+    common = [part for part in ours if part in theirs]
+    alone = [JOINT.join(part for part in parts if part not in common) for parts in (ours, theirs)]
+    return JOINT.join([" − ".join(alone), *common])
 
 
 def _said(report: Report, found: Sequence[Comparison]) -> str:
@@ -145,8 +153,8 @@ def _counted(report: Report, name: str, found: Sequence[Comparison]) -> str:
 def _draw_squares(
     report: Report, order: Sequence[str], metrics: Sequence[str], found: Sequence[Comparison], palette: Palette
 ) -> Any:
-    names = [f"{cut(_names(report)[cell], _NAMES - 40)}  {place}" for place, cell in enumerate(order, start=1)]
-    column = max(map(text_width, names)) + 22
+    names = [cut(_names(report)[cell], _NAMES - 40) for cell in order]
+    column = max(map(text_width, names)) + 44
     cell = min(_CELL, (WIDE - column - 12 - _GAP) / 2 / len(order))
     side = cell * len(order)
     block = _HEAD + side + _FOOT
@@ -159,7 +167,9 @@ def _draw_squares(
         left, top = column + place * (side + _GAP), block * line + _HEAD
         if place == 0:
             for row, text in enumerate(names):
-                write(on, column - 8, top + (row + 0.5) * cell, text, palette, color=palette.ink, ha="right")
+                y = top + (row + 0.5) * cell
+                write(on, column - 30, y, text, palette, color=palette.ink, ha="right")
+                write(on, column - 8, y, str(row + 1), palette, ha="right", fontsize=9)
         write(
             on, left, top - 31, cut(plain(name), side, TEXT), palette, color=palette.ink, fontsize=TEXT, weight="bold"
         )

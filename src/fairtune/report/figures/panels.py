@@ -27,6 +27,7 @@ from fairtune.report.figures.sheet import (
     span,
     text_width,
     ticks,
+    without_edges,
     wrapped,
     write,
 )
@@ -155,6 +156,7 @@ def _panel(frame: Any, panel: Panel, heights: Sequence[float], palette: Palette)
     frame.set_ylim(sum(heights), 0)
     frame.set_yticks([])
     ticks(frame.xaxis, 4 if frame.get_position().width < 0.5 else 6, panel.signed)
+    without_edges(frame, panel.signed)
     if panel.line is not None:
         frame.axvline(panel.line, color=palette.muted, linewidth=1.2, zorder=1.5)
     for mark in panel.marks:

@@ -63,7 +63,7 @@ def text_width(text: str, size: float = SMALL) -> float:
 def wrapped(text: str, width: float, size: float = SMALL, lines: int = 3) -> str:
     """The text in at most so many lines of a width; what is too much is cut, with an ellipsis."""
     found: list[str] = []
-    rest = text.split(" ")
+    rest = text.replace(" ·", "\u00a0·").replace(" −", "\u00a0−").split(" ")  # no line begins with these
     while rest and len(found) < lines:
         line = rest.pop(0)
         while rest and text_width(f"{line} {rest[0]}", size) <= width:
@@ -110,12 +110,26 @@ def number(value: float, signed: bool = False) -> str:
     return shown.replace("-", "−")
 
 
-def ticks(axis: Any, most: int, signed: bool = False) -> None:
-    """Few round numbers on an axis."""
+def ticks(axis: Any, most: int, signed: bool = False, whole: bool = False) -> None:
+    """Few round numbers on an axis; ``whole``: no fractions."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10], min_n_ticks=2))
+    axis.set_major_locator(MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10], min_n_ticks=2, integer=whole))
     axis.set_major_formatter(FuncFormatter(lambda value, _: number(value, signed)))
+
+
+def without_edges(frame: Any, signed: bool = False) -> None:
+    """Drops numbers below a frame that would reach over its ends, into the next frame's; two at least stay."""
+    low, high = frame.get_xlim()
+    width = frame.get_window_extent().width
+    places = [float(place) for place in frame.xaxis.get_majorticklocs() if low <= place <= high]
+    kept = [
+        place
+        for place in places
+        if (place - low) / (high - low) * width + 6 > (half := text_width(number(place, signed)) / 2)
+        and (high - place) / (high - low) * width + 6 > half
+    ]
+    frame.set_xticks(kept if len(kept) > 1 else places)
 
 
 def log_ticks(axis: Any, low: float, high: float, most: int = 6) -> None:

@@ -69,9 +69,6 @@ _SIGNS = {
     "σ": r"$\sigma$",
     "†": r"$\dagger$",
     "∞": r"$\infty$",
-    "\u2009": r"\,",
-    "\u202f": r"\,",
-    "\u00a0": "~",
 }
 _ARROWS = {True: r" $\uparrow$", False: r" $\downarrow$", None: ""}
 _MEASURED: tuple[Phase, ...] = ("train", "evaluate", "generate")
@@ -86,7 +83,7 @@ def render(report: Report) -> str:
 
 def escaped(text: str) -> str:
     """Text that LaTeX prints as it is. Letters beyond ASCII stay: LaTeX reads UTF-8."""
-    return "".join(_SIGNS.get(sign, sign) for sign in plain(text.replace("\u2009", "\u00a0")))
+    return "".join(_SIGNS.get(sign, sign) for sign in plain(text))
 
 
 def _scores(report: Report, metrics: Sequence[str], place: int) -> str:
