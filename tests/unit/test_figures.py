@@ -2,6 +2,7 @@
 
 import re
 import xml.dom.minidom
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -252,6 +253,16 @@ def test_one_run_that_went_wrong_does_not_press_the_others_together(tmp_path):
     entries[3] = Entry(entries[3].spec, entries[3].folder, bad.model_copy(update={"metrics": worst}))
     text = svg(figures(reports.assembled(entries))[0])
     assert "+54300 →" in text
+
+
+def test_an_interval_that_speaks_of_other_seeds_has_that_of_these_runs_within(tmp_path):
+    report = small(tmp_path, metrics=("chrf",), files=False)
+    wide = {"about": "other seeds too", "low_items": -0.1, "high_items": 0.1}
+    report = replace(report, comparisons=tuple(replace(each, **wide) for each in report.comparisons))
+    for figure in figures(report)[:2]:
+        assert "(about other seeds too, thick for these very runs on other items)" in figure.caption
+        lines = figure.draw(LIGHT).axes[0].lines
+        assert [-0.1, 0.1] in [list(line.get_xdata()) for line in lines]
 
 
 def spots(pairs):

@@ -11,7 +11,7 @@ from fairtune.report.collect import AMONG_METHODS, AMONG_PRECISIONS, Comparison,
 from fairtune.report.figures.cast import JOINT, is_number, left_out, methods_of, plain, shortened
 from fairtune.report.figures.figure import Figure
 from fairtune.report.figures.palette import Palette
-from fairtune.report.figures.panels import Mark, Page, Panel, directions, draw_page, pages_of
+from fairtune.report.figures.panels import Page, Panel, directions, draw_page, pages_of
 from fairtune.report.figures.sheet import (
     TEXT,
     WIDE,
@@ -23,7 +23,7 @@ from fairtune.report.figures.sheet import (
     text_width,
     write,
 )
-from fairtune.report.figures.uplift import numbered, sentence, shape_of, speaks_of, titled, verdict_legend
+from fairtune.report.figures.uplift import mark_of, numbered, sentence, shape_of, speaks_of, titled, verdict_legend
 
 _FEW = 15
 _FAMILIES = (AMONG_METHODS, AMONG_PRECISIONS)
@@ -98,13 +98,7 @@ def _draw_forest(
 ) -> Any:
     panels = []
     for name in metrics:
-        marks = [
-            Mark(
-                couples.index((each.a, each.b)), each.difference, *shape_of(each.verdict, palette), each.low, each.high
-            )
-            for each in found
-            if each.metric == name
-        ]
+        marks = [mark_of(each, couples.index((each.a, each.b)), palette) for each in found if each.metric == name]
         metric = report.known[name]
         panels.append(Panel(plain(name), plain(metric.unit), directions(metric), tuple(marks), line=0.0, signed=True))
     return draw_page(Page(tuple(names), tuple(panels), verdict_legend(found, palette)), palette)

@@ -41,7 +41,7 @@ _BEYOND, _FEW = 15, 3
 
 @dataclass(frozen=True)
 class Mark:
-    """A row's number, its interval, and the faint points behind it. ``colour`` and ``marker`` as they are drawn."""
+    """A row's number, its interval, a narrower one within, and faint points. ``colour`` and ``marker`` as drawn."""
 
     row: int
     x: float
@@ -51,6 +51,7 @@ class Mark:
     high: float | None = None
     faint: tuple[float, ...] = ()
     faint_marker: str = "|"
+    inner: tuple[float, float] | None = None
 
     @property
     def reach(self) -> list[float]:
@@ -169,7 +170,12 @@ def _panel(frame: Any, panel: Panel, heights: Sequence[float], palette: Palette)
                 mark.faint, [y] * len(mark.faint), mark.faint_marker, color=mark.colour, alpha=0.55, zorder=2, **style
             )
         if mark.low is not None and mark.high is not None and is_number(mark.low) and is_number(mark.high):
-            frame.plot([mark.low, mark.high], [y, y], color=mark.colour, linewidth=2, solid_capstyle="butt", zorder=3)
+            thin = 1.2 if mark.inner else 2
+            frame.plot(
+                [mark.low, mark.high], [y, y], color=mark.colour, linewidth=thin, solid_capstyle="butt", zorder=3
+            )
+        if mark.inner:
+            frame.plot(mark.inner, [y, y], color=mark.colour, linewidth=3.6, solid_capstyle="butt", zorder=3)
         frame.plot([mark.x], [y], linestyle="none", zorder=4, **marking(mark.marker, mark.colour, palette.surface))
 
 

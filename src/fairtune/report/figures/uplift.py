@@ -58,17 +58,18 @@ def titled(title: str, place: int, pages: int) -> str:
     return title if pages == 1 else f"{title} ({place + 1} of {pages})"
 
 
-def _caption(found: Iterable[Comparison]) -> str:
+def _caption(found: Sequence[Comparison]) -> str:
     return (
         "Each mark is a method's score minus the untouched model's on the same items, as a mean over seeds; the bar is "
         f"its 95 % interval{speaks_of(found)}, small strokes are single seeds, and the upright line is no difference."
     )
 
 
-def speaks_of(found: Iterable[Comparison]) -> str:
+def speaks_of(found: Sequence[Comparison]) -> str:
     """What an interval holds for."""
     about = sorted({each.about for each in found})
-    return f" ({' or '.join(about)})" if about else ""
+    two = ", thick for these very runs on other items" if any(map(_of_items, found)) else ""
+    return f" (about {' or '.join(about)}{two})" if about else ""
 
 
 def sentence(report: Report, names: dict[str, str], found: Comparison) -> str:
@@ -116,15 +117,24 @@ def _draw(report: Report, names: Sequence[str], cells: Sequence[str], metrics: S
 def panel(report: Report, name: str, found: Sequence[Comparison], cells: Sequence[str], palette: Palette) -> Panel:
     """Of one metric; the note says what the untouched model scores."""
     metric = report.known[name]
-    marks = [_mark(each, cells.index(each.a), _seeds(report, each), palette) for each in found]
+    marks = [mark_of(each, cells.index(each.a), palette, _seeds(report, each)) for each in found]
     base = _base_value(report, name, found)
     note = f"base {format_score(base)} · {plain(metric.unit)}" if base is not None else plain(metric.unit)
     return Panel(plain(name), note, directions(metric), tuple(marks), line=0.0, signed=True)
 
 
-def _mark(found: Comparison, row: int, seeds: tuple[float, ...], palette: Palette) -> Mark:
+def mark_of(found: Comparison, row: int, palette: Palette, seeds: tuple[float, ...] = ()) -> Mark:
+    """With both intervals, where there is one of these very runs and one that speaks of other seeds too."""
     colour, marker = shape_of(found.verdict, palette)
-    return Mark(row, found.difference, colour, marker, found.low, found.high, seeds)
+    return Mark(row, found.difference, colour, marker, found.low, found.high, seeds, inner=_of_items(found))
+
+
+def _of_items(found: Comparison) -> tuple[float, float] | None:
+    """None where the interval speaks of these runs anyway."""
+    low, high = found.low_items, found.high_items
+    if low is None or high is None or not (is_number(low) and is_number(high)):
+        return None
+    return None if (low, high) == (found.low, found.high) else (low, high)
 
 
 def _seeds(report: Report, found: Comparison) -> tuple[float, ...]:

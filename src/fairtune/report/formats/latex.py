@@ -166,7 +166,7 @@ def _tested(report: Report, metrics: Sequence[str]) -> str:
 
 
 def _listed(texts: Iterable[str]) -> str:
-    return ", ".join(text for text in dict.fromkeys(texts) if text)
+    return "; ".join(text for text in dict.fromkeys(texts) if text)
 
 
 def _cost(report: Report) -> str:
