@@ -111,7 +111,13 @@ def record_of(spec: RunSpec, place: int, chance: np.random.Generator) -> RunReco
         phases=phases,
         throughput=Throughput(train_tokens_per_second=900.0 if spec.method.trains else None),
         parameters=Parameters(total=135_000_000, trainable=2_000_000 * place),
-        plan=Plan(peak_bytes=1400 * MIB, seconds=60.0, reason=None, phases=planned if spec.method.trains else {}),
+        plan=Plan(
+            peak_bytes=1400 * MIB,
+            budget_bytes=1500 * MIB,
+            seconds=60.0,
+            reason=None,
+            phases=planned if spec.method.trains else {},
+        ),
         selection=Selection(best_epoch=2, validation_losses=(2.1, 1.9), rule="lowest") if spec.method.trains else None,
         leakage=Leakage(test_in_train=0, validation_in_train=0),
     )

@@ -186,7 +186,7 @@ def changed(report, **change):
     ids=["no interval", "all equal", "huge", "tiny"],
 )
 def test_scores_of_any_kind_are_drawn(tmp_path, change):
-    found = drawable(changed(small(tmp_path), **change))
+    found = drawable(changed(small(tmp_path, metrics=("perplexity", "chrf")), **change))
     assert {"uplift", "pairs", "quality_memory", "seeds"} <= set(found)
 
 
@@ -318,6 +318,18 @@ def test_leaks_of_benchmarks_have_bars_too(tmp_path):
 
 def test_clean_data_and_unplanned_memory_have_no_figure(tmp_path):
     assert not {"leakage", "memory"} & names(small(tmp_path, plan=Plan()))
+
+
+def test_the_budget_is_a_line_where_it_is_near(tmp_path):
+    def drawn(budget):
+        plan = reports.report_of(tmp_path, specs, files=False).entries[1].record.plan
+        report = reports.report_of(tmp_path, specs, files=False, plan=plan.model_copy(update={"budget_bytes": budget}))
+        (figure,) = [each for each in figures(report) if each.name == "memory"]
+        return svg(figure)
+
+    specs = reports.specs_of(tmp_path, reports.study_of(seeds=(0,)))
+    assert ">budget 1.50 GiB</text>" in drawn(3 * 2**29)
+    assert "budget" not in drawn(80 * 2**30)
 
 
 def test_tasks_of_a_benchmark_are_its_items_by_the_first_part_of_their_id(tmp_path):

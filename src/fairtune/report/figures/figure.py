@@ -19,8 +19,7 @@ from fairtune.report.figures.palette import LIGHT, STAND_INS, VARIABLES, Palette
 KINDS = ("svg", "png")
 _PIXELS = 2.0
 """Of a PNG, to one of the figure's natural size."""
-# No key "Creator" or "Date": the same report gives the same bytes.
-_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+_UNDATED = {"Date": None}
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def svg(figure: Figure, themed: bool = True) -> str:
     """
     text = io.StringIO()
     with _settings(figure.name):
-        figure.draw(STAND_INS if themed else LIGHT).savefig(text, format="svg", metadata=_METADATA)
+        figure.draw(STAND_INS if themed else LIGHT).savefig(text, format="svg", metadata=_UNDATED)
     found = _element(text.getvalue(), figure)
     for stand_in, variable in VARIABLES.items() if themed else ():
         found = found.replace(stand_in, variable)
@@ -91,7 +90,6 @@ def _settings(name: str) -> Iterator[None]:
         "text.usetex": False,
         "svg.fonttype": "none",  # text stays text
         "svg.hashsalt": name,  # ids are the same each time
-        "svg.id": None,
         "svg.image_inline": True,
         "font.family": ["sans-serif"],
         "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so a picture is the same everywhere

@@ -32,7 +32,7 @@ from fairtune.report.figures.sheet import (
 )
 
 _POINTS = 300
-_ALL_POINTS = 4500
+_ALL_POINTS = 3600
 _TOGETHER = 6
 _LOG = 20
 
@@ -183,7 +183,7 @@ def _apart(shown: Shown, window: int, palette: Palette) -> Any:
 
 def _points(shown: Shown) -> int:
     """Of each line, so that the file stays small."""
-    return max(20, min(_POINTS, _ALL_POINTS // sum(len(curves) for _, curves in shown)))
+    return max(12, min(_POINTS, _ALL_POINTS // sum(len(curves) for _, curves in shown)))
 
 
 def _scale(frame: Any, shown: Shown, window: int) -> None:

@@ -19,15 +19,17 @@ from fairtune.units import format_bytes
 _TERMS = 8
 _OTHER = "other"
 _ROWS = 20
+_NEAR = 1.5
 
 
 @dataclass(frozen=True)
 class Terms:
-    """Of a method: predicted bytes by term, of the run that was to need most; the largest peak of its runs."""
+    """Of a method: predicted bytes by term, of the run that was to need most; the largest peak; what it may take."""
 
     method: Method
     terms: dict[str, int]
     measured: int | None
+    budget: int | None
 
 
 def memory(report: Report) -> list[Figure]:
@@ -39,7 +41,8 @@ def memory(report: Report) -> list[Figure]:
     order = _order(found)
     caption = (
         "Each bar is the predicted peak of training by what it is made of, of the seed that was to need most; the "
-        f"diamond is the largest peak that was measured.{absent}"
+        "diamond is the largest peak that was measured, and a broken line, where there is one, what a run may take."
+        f"{absent}"
     )
     blocks = [found[first : first + _ROWS] for first in range(0, len(found), _ROWS)]
     return [
@@ -61,7 +64,9 @@ def _terms(method: Method) -> Terms | None:
     largest = max(planned, key=lambda terms: sum(terms.values()), default={})
     costs = [record.phases["train"].peak_bytes for record in records if "train" in record.phases]
     measured = max((peak for peak in costs if peak is not None), default=None)
-    return Terms(method, {name: size for name, size in largest.items() if size > 0}, measured) if largest else None
+    budget = min((record.plan.budget_bytes for record in records if record.plan.budget_bytes), default=None)
+    terms = {name: size for name, size in largest.items() if size > 0}
+    return Terms(method, terms, measured, budget) if terms else None
 
 
 def _order(found: Sequence[Terms]) -> list[str]:
@@ -87,11 +92,20 @@ def _draw(found: Sequence[Terms], order: Sequence[str], palette: Palette) -> Any
     items: list[Item] = [("s", colours[name], name) for name in order]
     if any(each.measured is not None for each in found):
         items.append(("D", palette.ink, "measured peak"))
-    laid = rows_of([each.method.name for each in found], palette, below=legend_height(items, 430) + 6)
     largest = max(max(sum(each.terms.values()), each.measured or 0) for each in found)
+    budgets = {each.budget for each in found}
+    budget = budgets.pop() if len(budgets) == 1 else None
+    # One that is far beyond all bars would only press them together.
+    if budget is not None and budget <= _NEAR * largest:
+        items.append(("|", palette.worse, f"budget {format_bytes(budget)}"))
+    else:
+        budget = None
+    laid = rows_of([each.method.name for each in found], palette, below=legend_height(items, 430) + 6)
     divide, unit = (2**30, "GiB") if largest >= 2**30 else (2**20, "MiB")
-    laid.frame.set_xlim(0, largest / divide * 1.04)
+    laid.frame.set_xlim(0, max(largest, budget or 0) / divide * 1.04)
     ticks(laid.frame.xaxis, 5)
+    if budget is not None:
+        laid.frame.axvline(budget / divide, color=palette.worse, linewidth=1.5, linestyle=(0, (4, 2)), zorder=4)
     for place, each in enumerate(found):
         start = 0.0
         for name in order:

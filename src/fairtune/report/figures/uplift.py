@@ -8,7 +8,7 @@ from typing import Any
 
 from fairtune.report.cells import format_score
 from fairtune.report.collect import AGAINST_BASE, Comparison, Report
-from fairtune.report.figures.cast import is_number, left_out, methods_of, missing, plain, seed_rows, shortened
+from fairtune.report.figures.cast import Method, is_number, left_out, methods_of, missing, plain, seed_rows, shortened
 from fairtune.report.figures.figure import Figure
 from fairtune.report.figures.palette import Palette
 from fairtune.report.figures.panels import Mark, Page, Panel, directions, draw_page, pages_of
@@ -25,7 +25,7 @@ def uplift(report: Report) -> list[Figure]:
     metrics = [name for name in report.metrics if any(each.metric == name for each in found)]
     names = [method.name for method in methods]
     pages = pages_of(len(methods), len(metrics), names) if found else []
-    absent = missing(method.name for method in methods_of(report) if _uncompared(method.place, method.cell, found))
+    absent = missing((each.name for each in methods_of(report) if _uncompared(each, found)), "nothing to compare with")
     out = left_out(methods_of(report))
     figures = []
     for place, (rows, panels) in enumerate(pages):
@@ -36,7 +36,7 @@ def uplift(report: Report) -> list[Figure]:
             Figure(
                 name=numbered("uplift", place),
                 title=titled("Gain over the untouched model", place, len(pages)),
-                caption=f"{_caption(here)}{out or absent}",
+                caption=f"{_caption(here)}{out}{absent}",
                 alt=shortened(list(map(partial(sentence, report, {m.cell: m.name for m in methods}), here))),
                 draw=partial(_draw, report, [names[row] for row in rows], cells, shown),
             )
@@ -44,8 +44,8 @@ def uplift(report: Report) -> list[Figure]:
     return figures
 
 
-def _uncompared(place: int | None, cell: str, found: Sequence[Comparison]) -> bool:
-    return place is not None and all(each.a != cell for each in found)
+def _uncompared(method: Method, found: Sequence[Comparison]) -> bool:
+    return method.place is not None and bool(method.finished) and all(each.a != method.cell for each in found)
 
 
 def numbered(name: str, place: int) -> str:
