@@ -254,6 +254,7 @@ def _comparison(family: str, name: str, one: Row, other: Row, metric) -> Compari
         test="approximate randomisation",
         interval="paired bootstrap",
         seeds=len(one.entries),
+        about="other seeds too" if len(one.entries) > 1 else "these runs",
     )
 
 

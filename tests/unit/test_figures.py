@@ -255,10 +255,25 @@ def test_one_run_that_went_wrong_does_not_press_the_others_together(tmp_path):
     assert "+54300 →" in text
 
 
+def telling(report, **change):
+    return replace(report, comparisons=tuple(replace(each, **change) for each in report.comparisons))
+
+
+def test_a_verdict_of_these_runs_alone_is_hollow_and_said_to_be(tmp_path):
+    report = small(tmp_path, metrics=("chrf",), files=False)
+    for about, fill in (("these runs", LIGHT.surface), ("other seeds too", LIGHT.better)):
+        (figure,) = [each for each in figures(telling(report, verdict="better", about=about)) if each.name == "uplift"]
+        triangles = [line for line in figure.draw(LIGHT).axes[0].lines if line.get_marker() == "^"]
+        assert {line.get_markerfacecolor() for line in triangles} == {fill}
+        assert ("Hollow triangles" in figure.caption) == (about == "these runs")
+        assert ("better: these runs alone" in svg(figure)) == (about == "these runs")
+        assert ("better of these runs alone" in figure.alt) == (about == "these runs")
+
+
 def test_an_interval_that_speaks_of_other_seeds_has_that_of_these_runs_within(tmp_path):
     report = small(tmp_path, metrics=("chrf",), files=False)
     wide = {"about": "other seeds too", "low_items": -0.1, "high_items": 0.1}
-    report = replace(report, comparisons=tuple(replace(each, **wide) for each in report.comparisons))
+    report = telling(report, **wide)
     for figure in figures(report)[:2]:
         assert "(about other seeds too, thick for these very runs on other items)" in figure.caption
         lines = figure.draw(LIGHT).axes[0].lines

@@ -13,6 +13,7 @@ from fairtune.report.figures.figure import Figure
 from fairtune.report.figures.palette import Palette
 from fairtune.report.figures.panels import Page, Panel, directions, draw_page, pages_of
 from fairtune.report.figures.sheet import (
+    HOLLOW,
     TEXT,
     WIDE,
     cut,
@@ -23,7 +24,16 @@ from fairtune.report.figures.sheet import (
     text_width,
     write,
 )
-from fairtune.report.figures.uplift import mark_of, numbered, sentence, shape_of, speaks_of, titled, verdict_legend
+from fairtune.report.figures.uplift import (
+    hollow_said,
+    mark_of,
+    numbered,
+    sentence,
+    shape_of,
+    speaks_of,
+    titled,
+    verdict_legend,
+)
 
 _FEW = 15
 _FAMILIES = (AMONG_METHODS, AMONG_PRECISIONS)
@@ -51,7 +61,8 @@ def _forests(report: Report, found: Sequence[Comparison], couples: Couples, metr
     pages = pages_of(len(rows), len(metrics), rows)
     caption = (
         "Each mark is the first method's score minus the second's on the same items, as a mean over seeds; the bar is "
-        f"its 95 % interval{speaks_of(found)}, and the upright line is no difference.{left_out(methods_of(report))}"
+        f"its 95 % interval{speaks_of(found)}, and the upright line is no difference."
+        f"{hollow_said(found)}{left_out(methods_of(report))}"
     )
     figures = []
     for place, (block, panels) in enumerate(pages):
@@ -112,7 +123,7 @@ def _squares(report: Report, found: Sequence[Comparison], couples: Couples, metr
     caption = (
         "Each sign says how the row's method does against the column's (numbered as the rows) on the same items, "
         f"as a mean over seeds{speaks_of(found)}; p-values are adjusted for all these pairs."
-        f"{left_out(methods_of(report))}"
+        f"{hollow_said(found)}{left_out(methods_of(report))}"
     )
     figures = []
     for place, group in enumerate(groups):
@@ -153,7 +164,7 @@ def _draw_squares(
     side = cell * len(order)
     block = _HEAD + side + _FOOT
     lines = -(-len(metrics) // 2)
-    both = [*found, *(replace(each, verdict=_OTHER_WAY.get(each.verdict, each.verdict)) for each in found)]
+    both = [*found, *map(_turned, found)]
     items = verdict_legend(both, palette)
     on = sheet(WIDE, block * lines + legend_height(items, WIDE - 24) + 8, palette)
     for index, name in enumerate(metrics):
@@ -189,15 +200,19 @@ def _square(
         frame.plot([0, count], [place, place], color=palette.grid, linewidth=0.8, clip_on=False)
         frame.plot([place, place], [0, count], color=palette.grid, linewidth=0.8, clip_on=False)
     frame.spines["bottom"].set_visible(False)
-    places: dict[str, list[tuple[float, float]]] = {}
+    places: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for each in found:
         row, column = order.index(each.a) + 0.5, order.index(each.b) + 0.5
-        places.setdefault(each.verdict, []).append((column, row))
-        places.setdefault(_OTHER_WAY.get(each.verdict, each.verdict), []).append((row, column))
-    for verdict, spots in places.items():
-        colour, marker = shape_of(verdict, palette)
+        places.setdefault(shape_of(each, palette), []).append((column, row))
+        places.setdefault(shape_of(_turned(each), palette), []).append((row, column))
+    for (colour, marker), spots in places.items():
         xs, ys = zip(*spots, strict=True)
         style = marking(marker, colour, palette.surface)
-        if marker == "hollow":
-            style |= {"markersize": 4, "mew": 1.2}
+        if marker.startswith(HOLLOW):
+            style |= {"markersize": 4 if marker == HOLLOW else 5, "mew": 1.2}
         frame.plot(xs, ys, linestyle="none", clip_on=False, **style)
+
+
+def _turned(found: Comparison) -> Comparison:
+    """As the second sees it."""
+    return replace(found, verdict=_OTHER_WAY.get(found.verdict, found.verdict))

@@ -13,6 +13,8 @@ NARROW, WIDE = 460, 720
 """Natural widths: read on a phone, and across a page."""
 TEXT, SMALL = 11.0, 10.0
 """Sizes of letters."""
+HOLLOW = "hollow"
+"""A marker that is a line around nothing."""
 
 
 def sheet(width: float, height: float, palette: Palette) -> Any:
@@ -201,8 +203,9 @@ def _sample(on: Any, x: float, y: float, marker: str, colour: str) -> None:
 
 
 def marking(marker: str, colour: str, inside: str) -> dict[str, Any]:
-    """A marker's shape and fill; ``hollow`` is a ring with ``inside`` within."""
-    if marker == "hollow":
-        return {"marker": "o", "markersize": 6, "markeredgecolor": colour, "markerfacecolor": inside, "mew": 1.5}
+    """A marker's shape and fill; one that begins with ``hollow`` has ``inside`` within: ``hollow``, ``hollow ^``."""
+    if marker.startswith(HOLLOW):
+        shape = marker[len(HOLLOW) :].strip() or "o"
+        return {"marker": shape, "markersize": 6, "markeredgecolor": colour, "markerfacecolor": inside, "mew": 1.5}
     size = 11 if marker == "|" else 7
     return {"marker": marker, "markersize": size, "color": colour, "mew": 2 if marker == "|" else 0}

@@ -12,10 +12,10 @@ from fairtune.report.figures.cast import Method, is_number, left_out, methods_of
 from fairtune.report.figures.figure import Figure
 from fairtune.report.figures.palette import Palette
 from fairtune.report.figures.panels import Mark, Page, Panel, directions, draw_page, pages_of
-from fairtune.report.figures.sheet import Item
+from fairtune.report.figures.sheet import HOLLOW, Item
 
 _SHAPES = {"better": "^", "worse": "v", "higher": "D", "lower": "D"}
-UNSURE = "hollow"
+THESE_RUNS, NOT_SHOWN = "these runs", "no difference shown"
 
 
 def uplift(report: Report) -> list[Figure]:
@@ -61,8 +61,16 @@ def titled(title: str, place: int, pages: int) -> str:
 def _caption(found: Sequence[Comparison]) -> str:
     return (
         "Each mark is a method's score minus the untouched model's on the same items, as a mean over seeds; the bar is "
-        f"its 95 % interval{speaks_of(found)}, small strokes are single seeds, and the upright line is no difference."
+        f"its 95 % interval{speaks_of(found)}, small strokes are single seeds, and the upright line is no "
+        f"difference.{hollow_said(found)}"
     )
+
+
+def hollow_said(found: Iterable[Comparison]) -> str:
+    """What a hollow sign is, where there is one."""
+    if not any(map(is_of_these_runs, found)):
+        return ""
+    return " Hollow triangles and diamonds hold for these very runs: other seeds were not shown to agree."
 
 
 def speaks_of(found: Sequence[Comparison]) -> str:
@@ -78,7 +86,7 @@ def sentence(report: Report, names: dict[str, str], found: Comparison) -> str:
     ends = f", 95 % interval {_signed(found.low)} to {_signed(found.high)}" if is_number(found.low) else ""
     return (
         f"{found.metric}: {names.get(found.a, found.a)} {_signed(found.difference)} {unit}{ends}, "
-        f"{found.verdict or 'not tested'}."
+        f"{found.verdict or 'not tested'}{' of these runs alone' if is_of_these_runs(found) else ''}."
     )
 
 
@@ -86,23 +94,34 @@ def _signed(value: float | None) -> str:
     return "unknown" if value is None else f"{'−' if value < 0 else '+'}{format_score(abs(value))}"
 
 
-def shape_of(verdict: str, palette: Palette) -> tuple[str, str]:
-    """Colour and marker: told apart without colour too."""
+def shape_of(found: Comparison, palette: Palette) -> tuple[str, str]:
+    """Colour and marker: told apart without colour too. Hollow where other seeds might not agree."""
     colours = {"better": palette.better, "worse": palette.worse, "higher": palette.ink, "lower": palette.ink}
-    return colours.get(verdict, palette.unsure), _SHAPES.get(verdict, UNSURE)
+    shape = _SHAPES.get(found.verdict)
+    if shape is None:
+        return palette.unsure, HOLLOW
+    return colours[found.verdict], f"{HOLLOW} {shape}" if is_of_these_runs(found) else shape
+
+
+def is_of_these_runs(found: Comparison) -> bool:
+    """Whether a verdict says nothing of other seeds, though another seed would have given another result."""
+    return found.verdict in _SHAPES and bool(found.seeds) and found.about == THESE_RUNS
+
+
+_NEITHER = "higher or lower, neither is better"
+_WORDS = {"better": "better", "worse": "worse", "higher": _NEITHER, "lower": _NEITHER}
 
 
 def verdict_legend(found: Iterable[Comparison], palette: Palette) -> tuple[Item, ...]:
     """The verdicts that are there."""
-    words = {
-        "better": "better",
-        "worse": "worse",
-        "higher": "higher or lower, neither is better",
-        "lower": "higher or lower, neither is better",
-    }
-    items = {words.get(each.verdict, "no difference shown"): shape_of(each.verdict, palette) for each in found}
-    order = [*dict.fromkeys(words.values()), "no difference shown"]
-    return tuple((items[word][1], items[word][0], word) for word in order if word in items)
+    items: dict[str, tuple[str, str]] = {}
+    for each in found:
+        words = _WORDS.get(each.verdict, NOT_SHOWN)
+        items[f"{words}: these runs alone" if is_of_these_runs(each) else words] = shape_of(each, palette)
+    order = [f"{words}{more}" for words in _WORDS.values() for more in ("", ": these runs alone")]
+    return tuple(
+        (items[words][1], items[words][0], words) for words in dict.fromkeys([*order, NOT_SHOWN]) if words in items
+    )
 
 
 def _draw(report: Report, names: Sequence[str], cells: Sequence[str], metrics: Sequence[str], palette: Palette) -> Any:
@@ -125,7 +144,7 @@ def panel(report: Report, name: str, found: Sequence[Comparison], cells: Sequenc
 
 def mark_of(found: Comparison, row: int, palette: Palette, seeds: tuple[float, ...] = ()) -> Mark:
     """With both intervals, where there is one of these very runs and one that speaks of other seeds too."""
-    colour, marker = shape_of(found.verdict, palette)
+    colour, marker = shape_of(found, palette)
     return Mark(row, found.difference, colour, marker, found.low, found.high, seeds, inner=_of_items(found))
 
 

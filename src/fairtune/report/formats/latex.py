@@ -10,6 +10,7 @@ from fairtune.records import Phase
 from fairtune.report.cells import format_score
 from fairtune.report.collect import AGAINST_BASE, Comparison, Report, Row
 from fairtune.report.figures.cast import Method, is_number, methods_of, plain, whole_rows
+from fairtune.report.figures.uplift import is_of_these_runs
 from fairtune.report.predicted import largest, peak_of
 from fairtune.units import format_bytes, format_count, format_seconds
 
@@ -19,12 +20,7 @@ _HEAD = r"""% In the preamble: \usepackage{booktabs}. With \usepackage{amssymb} 
 \providecommand{\blacktriangle}{\bigtriangleup}
 \providecommand{\blacktriangledown}{\bigtriangledown}
 """
-_MARKS = {
-    "better": r"$^{\blacktriangle}$",
-    "worse": r"$^{\blacktriangledown}$",
-    "higher": r"$^{\uparrow}$",
-    "lower": r"$^{\downarrow}$",
-}
+_MARKS = {"better": r"\blacktriangle", "worse": r"\blacktriangledown", "higher": r"\uparrow", "lower": r"\downarrow"}
 _MEANINGS = {
     "better": r"$\blacktriangle$ better",
     "worse": r"$\blacktriangledown$ worse",
@@ -110,7 +106,13 @@ def _score(report: Report, row: Row, name: str) -> str:
     if is_number(value.low) and is_number(value.high):
         ends = rf"_{{\,[{_plain(value.low)},\,{_plain(value.high)}]}}"
     found = _comparison(report, row, name)
-    return f"${_plain(value.value)}{ends}${_MARKS.get(found.verdict, '') if found else ''}"
+    return f"${_plain(value.value)}{ends}{_mark(found) if found else ''}$"
+
+
+def _mark(found: Comparison) -> str:
+    """With a 1 where other seeds might not agree."""
+    mark = _MARKS.get(found.verdict)
+    return f"^{{{mark}{' 1' if is_of_these_runs(found) else ''}}}" if mark else ""
 
 
 def _plain(value: float | None) -> str:
@@ -159,10 +161,12 @@ def _tested(report: Report, metrics: Sequence[str]) -> str:
         return ""
     meanings = ", ".join(meaning for verdict, meaning in _MEANINGS.items() if any(e.verdict == verdict for e in found))
     tests = _listed(each.test for each in found)
-    about = _listed(each.about for each in found)
-    how = "; ".join(part for part in (tests, "Holm over all methods within a metric", f"about {about}") if part)
+    how = "; ".join(part for part in (tests, "p-values adjusted by Holm over all comparisons with it") if part)
     marks = f"{meanings} than the untouched model at 5\\,\\%" if meanings else "No difference was shown at 5\\,\\%"
-    return f"{marks} ({escaped(how)})."
+    alone = (
+        " $^1$ Of these very runs: other seeds were not shown to agree." if any(map(is_of_these_runs, found)) else ""
+    )
+    return f"{marks} ({escaped(how)}).{alone}"
 
 
 def _listed(texts: Iterable[str]) -> str:
