@@ -94,3 +94,13 @@ def test_a_verdict_of_these_runs_alone_has_a_footnote(tmp_path):
     assert "^{\\blacktriangle 1}$" in text
     assert "$^1$ Of these very runs: other seeds were not shown to agree." in text
     assert "$^1$" not in FORMATS["latex"](report)
+
+
+def test_intervals_that_were_made_in_several_ways_are_told_by_metric(tmp_path):
+    report = made(tmp_path, seeds=(0,))
+    for row in report.rows:
+        row.values["chrf"] = row.values["chrf"].model_copy(update={"interval": "BCa bootstrap"})
+    assert (
+        "(perplexity: percentile bootstrap; bleu: percentile bootstrap; chrf: BCa bootstrap; exact\\_match:"
+        in whole(FORMATS["latex"](report))
+    )

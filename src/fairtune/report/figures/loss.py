@@ -113,8 +113,8 @@ def _checks(entry: Entry, lines: Sequence[dict[str, Any]]) -> tuple[tuple[float,
 
 
 def smoothing(updates: int) -> int:
-    """Updates whose mean a point is: a fiftieth of all, an odd number."""
-    return max(1, updates // 50) // 2 * 2 + 1
+    """Updates whose mean a point is: an odd number that grows with the square root of all."""
+    return int(0.8 * updates**0.5) // 2 * 2 + 1
 
 
 def smoothed(losses: Floats, window: int) -> Floats:

@@ -49,7 +49,7 @@ _MEMORY = Cost(
     name="quality_memory",
     title="Quality against memory",
     axis="peak memory of training",
-    caption="peak memory of training",
+    caption="peak memory of training (of the untouched model, of scoring)",
     units=_bytes_unit,
     of=lambda record: peak_of(record, "train").measured,
     base=lambda record: peak_of(record, "evaluate").measured,
@@ -152,7 +152,7 @@ def pareto(spots: Sequence[Spot], higher: bool) -> list[Spot]:
 
 
 def _front_said(front: Sequence[Spot], cost: Cost) -> str:
-    return f"Not beaten in both score and {cost.caption}: {', '.join(spot.method.name for spot in front)}."
+    return f"Not beaten in both score and {cost.axis}: {', '.join(spot.method.name for spot in front)}."
 
 
 def _said(spot: Spot, name: str, cost: Cost) -> str:

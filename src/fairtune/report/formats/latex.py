@@ -134,7 +134,7 @@ def _score_caption(report: Report, metrics: Sequence[str]) -> str:
     values = {name: [row.values[name] for row in report.rows if name in row.values] for name in metrics}
     items = {name: sorted({value.n for value in found}) for name, found in values.items() if found}
     seeds = sorted({len(method.finished) for method in methods_of(report) if method.place is not None} - {0})
-    made = _listed(value.interval for found in values.values() for value in found if value.low is not None)
+    made = _made({name: [v.interval for v in found if v.low is not None] for name, found in values.items()})
     how = f" ({escaped(made)})" if made else ""
     scores = f"Scores of \\emph{{{escaped(report.study)}}}: {_seeds(seeds)}, with 95\\,\\% intervals in brackets{how}."
     return f"{scores} Items: {_counted(items)}. {_tested(report, metrics)}".strip()
@@ -152,6 +152,14 @@ def _counted(items: dict[str, list[int]]) -> str:
     if len(every) == 1:
         return f"{every[0]:,}"
     return ", ".join(f"{escaped(name)} {'/'.join(f'{n:,}' for n in counts)}" for name, counts in items.items())
+
+
+def _made(intervals: dict[str, list[str]]) -> str:
+    """How intervals were made: once where it was the same for all metrics."""
+    known = {name: _listed(found) for name, found in intervals.items() if found}
+    if len(set(known.values())) <= 1:
+        return next(iter(known.values()), "")
+    return "; ".join(f"{name}: {how}" for name, how in known.items())
 
 
 def _tested(report: Report, metrics: Sequence[str]) -> str:
