@@ -251,8 +251,11 @@ def test_one_run_that_went_wrong_does_not_press_the_others_together(tmp_path):
     bad = entries[3].record
     worst = {"perplexity": bad.metrics["perplexity"].model_copy(update={"value": 54321.0})}
     entries[3] = Entry(entries[3].spec, entries[3].folder, bad.model_copy(update={"metrics": worst}))
-    text = svg(figures(reports.assembled(entries))[0])
-    assert "+54300 →" in text
+    found = {figure.name: figure for figure in figures(reports.assembled(entries))}
+    assert "+54300 →" in svg(found["uplift"])
+    frame = found["quality_memory"].draw(LIGHT).axes[0]
+    assert frame.get_ylim()[1] < 50
+    assert any(text.get_text().endswith(": 54300") for text in frame.texts)
 
 
 def telling(report, **change):

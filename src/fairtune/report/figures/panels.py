@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from fairtune.evaluate.metrics import Metric
@@ -23,6 +22,7 @@ from fairtune.report.figures.sheet import (
     legend_height,
     marking,
     number,
+    outliers,
     sheet,
     span,
     text_width,
@@ -36,7 +36,6 @@ _NAMES = 144
 _TOP, _BOTTOM, _GAP = 36, 40, 16
 _TALLEST = 760
 _ROWS = 20
-_BEYOND, _FEW = 15, 3
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,6 @@ class Page:
     names: tuple[str, ...]
     panels: tuple[Panel, ...]
     legend: tuple[Item, ...] = ()
-    colours: tuple[str, ...] = field(default=())
-    """Of the names; all in ink where there are none."""
 
 
 def directions(metric: Metric) -> tuple[str, str]:
@@ -144,9 +141,8 @@ def _middles(heights: Sequence[float]) -> list[float]:
 
 
 def _names(on: Any, page: Page, heights: Sequence[float], column: float, top: float, palette: Palette) -> None:
-    colours = page.colours or (palette.ink,) * len(page.names)
-    for name, colour, middle in zip(page.names, colours, _middles(heights), strict=True):
-        write(on, column - 10, top + middle, _name(name), palette, color=colour, ha="right", linespacing=1.15)
+    for name, middle in zip(page.names, _middles(heights), strict=True):
+        write(on, column - 10, top + middle, _name(name), palette, color=palette.ink, ha="right", linespacing=1.15)
 
 
 def _panel(frame: Any, panel: Panel, heights: Sequence[float], palette: Palette) -> None:
@@ -181,12 +177,9 @@ def _panel(frame: Any, panel: Panel, heights: Sequence[float], palette: Palette)
 
 def _near(panel: Panel) -> list[Mark]:
     """Marks that the axis is made for: one run that went wrong must not press all others together."""
-    centre = panel.line if panel.signed and panel.line is not None else statistics.median(m.x for m in panel.marks)
-    far = [max(abs(x - centre) for x in mark.reach) for mark in panel.marks]
-    most = _BEYOND * statistics.median(far)
-    if len(far) < _FEW or most == 0:
-        return list(panel.marks)
-    return [mark for mark, distance in zip(panel.marks, far, strict=True) if distance <= most]
+    centre = panel.line if panel.signed else None
+    far = outliers([mark.reach for mark in panel.marks], centre)
+    return [mark for place, mark in enumerate(panel.marks) if place not in far]
 
 
 def _point_beyond(frame: Any, mark: Mark, y: float, signed: bool) -> None:

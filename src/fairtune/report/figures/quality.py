@@ -14,7 +14,20 @@ from fairtune.report.figures.cast import Method, is_number, left_out, methods_of
 from fairtune.report.figures.figure import Figure
 from fairtune.report.figures.palette import Palette
 from fairtune.report.figures.placing import Point, place_labels
-from fairtune.report.figures.sheet import NARROW, TEXT, WIDE, axes, cut, log_ticks, sheet, span, ticks, write
+from fairtune.report.figures.sheet import (
+    NARROW,
+    TEXT,
+    WIDE,
+    axes,
+    cut,
+    log_ticks,
+    number,
+    outliers,
+    sheet,
+    span,
+    ticks,
+    write,
+)
 from fairtune.report.predicted import peak_of
 from fairtune.units import format_bytes, format_seconds
 
@@ -75,6 +88,12 @@ class Spot:
     x: float | None
     value: MetricValue
     seeds: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def reach(self) -> list[float]:
+        """Everything that is drawn of its score."""
+        ys = (self.y, self.value.low, self.value.high, *(seed[1] for seed in self.seeds))
+        return [y for y in ys if y is not None and is_number(y)]
 
     @property
     def y(self) -> float:
@@ -184,12 +203,8 @@ def _draw(report: Report, cost: Cost, name: str, spots: Sequence[Spot], front: S
 
 def _scales(frame: Any, spots: Sequence[Spot], divide: float) -> None:
     xs = [x / divide for spot in spots for x in (spot.x, *(seed[0] for seed in spot.seeds)) if x is not None]
-    ys = [
-        y
-        for spot in spots
-        for y in (spot.y, spot.value.low, spot.value.high, *(seed[1] for seed in spot.seeds))
-        if y is not None and is_number(y)
-    ]
+    far = outliers([spot.reach for spot in spots])
+    ys = [y for place, spot in enumerate(spots) if place not in far for y in spot.reach]
     if min(xs) > 0 and max(xs) > _LOG * min(xs):
         low, high = min(xs) / 1.3, max(xs) * 1.3
         frame.set_xscale("log")
@@ -229,7 +244,16 @@ def _draw_spot(frame: Any, spot: Spot, divide: float, palette: Palette) -> None:
             alpha=0.6,
             zorder=3,
         )
-    frame.plot([x], [spot.y], spot.method.marker, color=colour, markersize=8, mew=1, mec=palette.surface, zorder=5)
+    y = _inside(frame, spot.y)
+    marker = spot.method.marker if y == spot.y else "^" if spot.y > y else "v"
+    style = {"color": colour, "markersize": 8, "mew": 1, "mec": palette.surface, "zorder": 5, "clip_on": False}
+    frame.plot([x], [y], marker, **style)
+
+
+def _inside(frame: Any, y: float) -> float:
+    """The nearest place in the frame, for a score that is far beyond all others."""
+    low, high = frame.get_ylim()
+    return float(min(max(y, low), high))
 
 
 def _front_line(frame: Any, front: Sequence[Spot], divide: float, higher: bool) -> tuple[list[float], list[float]]:
@@ -252,14 +276,16 @@ def _labels(
     strokes = list(zip(zip(*line, strict=True), list(zip(*line, strict=True))[1:], strict=False))
     for spot in spots:
         x = left if spot.x is None else spot.x / divide
-        at_x, at_y = frame.transData.transform((x, spot.y))
+        y = _inside(frame, spot.y)
+        at_x, at_y = frame.transData.transform((x, y))
         aside = 30 if spot.x is None else 0
-        label, colour = cut(spot.method.name, longest), spot.method.colour(palette)
+        beyond = "" if y == spot.y else f": {number(float(f'{spot.y:.3g}'))}"
+        label, colour = cut(spot.method.name, longest) + beyond, spot.method.colour(palette)
         points.append(Point(float(at_x) + aside, float(at_y), label, colour))
         if spot.method.place is None:
             strokes.append(((left, spot.y), (right, spot.y)))
         ends = [end for end in (spot.value.low, spot.value.high) if end is not None and is_number(end)]
-        strokes += [((x, spot.y), (x, end)) for end in ends if spot.x is not None]
+        strokes += [((x, y), (x, _inside(frame, end))) for end in ends if spot.x is not None]
         strokes += [((seed[0] / divide, seed[1]),) * 2 for seed in spot.seeds]
     place_labels(frame, points, _along(frame, strokes), palette)
 

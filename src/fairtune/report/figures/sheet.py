@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ NARROW, WIDE = 460, 720
 """Natural widths: read on a phone, and across a page."""
 TEXT, SMALL = 11.0, 10.0
 """Sizes of letters."""
+_BEYOND, _FEWEST = 15, 3
 HOLLOW = "hollow"
 """A marker that is a line around nothing."""
 
@@ -154,6 +156,21 @@ def span(values: Sequence[float], room: float = 0.06) -> tuple[float, float]:
     equal = math.isclose(low, high, rel_tol=1e-9, abs_tol=1e-12)
     beside = (abs(low) * 0.1 or 1.0) if equal else (high - low) * room
     return low - beside, high + beside
+
+
+def outliers(reaches: Sequence[Sequence[float]], centre: float | None = None) -> frozenset[int]:
+    """Places of those so far out that an axis that holds them would press all others together.
+
+    Args:
+        reaches: of each, the numbers that are drawn of it.
+        centre: from which they are measured; the median of all where it is None.
+    """
+    middle = statistics.median(x for reach in reaches for x in reach) if centre is None else centre
+    far = [max(abs(x - middle) for x in reach) for reach in reaches]
+    most = _BEYOND * statistics.median(far)
+    if len(far) < _FEWEST or most == 0:
+        return frozenset()
+    return frozenset(place for place, distance in enumerate(far) if distance > most)
 
 
 Item = tuple[str, str, str]
