@@ -5,6 +5,7 @@ Exit codes: 0 all runs ok · 1 some run did not succeed · 2 the request was wro
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -150,21 +151,57 @@ def report(
     study: StudyFile,
     runs: RunsFolder = RUNS,
     format: Annotated[  # noqa: A002 - the option's name is a contract
-        str, typer.Option("--format", help="table, md, csv or json.")
+        str, typer.Option("--format", help="table, md, csv, json, latex or parquet.")
     ] = "table",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="A file instead of the terminal.")
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option("--figures", metavar="DIR", help="Also write every figure there, as SVG and PNG.")
+    ] = None,
 ) -> int:
     """Print the tables of a study: scores with intervals, uplift over the base, cost."""
     from fairtune.execute import read_request
-    from fairtune.report import FORMATS, print_report
+    from fairtune.report import FORMATS
 
     if format not in (*FORMATS, "table"):
         raise SpecError(f"--format {format}: unknown; {suggest(format, [*FORMATS, 'table'])}")
+    if format != "table" and FORMATS[format].binary and output is None and sys.stdout.isatty():
+        raise SpecError(f"--format {format} is no text for a terminal; name a file with --output FILE")
     found = _collect(read_request(study), runs)
-    if format == "table":
-        print_report(found, _out())
-    else:
-        typer.echo(FORMATS[format](found), nl=False)
+    _write_report(found, format, output)
+    if figures is not None:
+        _write_figures(found, figures)
     return 0 if found.ok else 1
+
+
+def _write_report(found: Any, name: str, output: Path | None) -> None:
+    from fairtune.records import write_atomically
+    from fairtune.report import FORMATS, print_report
+
+    if name == "table" and output is None:
+        print_report(found, _out())
+        return
+    page = io.StringIO()
+    if name == "table":
+        print_report(found, Console(file=page, width=200))
+    content = page.getvalue() if name == "table" else FORMATS[name](found)
+    if output is not None:
+        write_atomically(output, content)
+        _errors().print(Text(f"Wrote {output}"), soft_wrap=True)
+    elif isinstance(content, bytes):
+        typer.get_binary_stream("stdout").write(content)
+    else:
+        typer.echo(content, nl=False)
+
+
+def _write_figures(found: Any, folder: Path) -> None:
+    from fairtune.report.figures import figures, save
+
+    drawn = figures(found)
+    written = save(drawn, folder)
+    names = ", ".join(figure.name for figure in drawn) or "there is nothing to draw yet"
+    _errors().print(Text(f"Wrote {len(written)} files to {folder}: {names}"), soft_wrap=True)
 
 
 @app.command()

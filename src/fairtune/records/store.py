@@ -166,8 +166,8 @@ def write_record(folder: RunFolder, record: RunRecord) -> None:
     write_atomically(folder.record, record.model_dump_json(indent=1) + "\n")
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes to a temporary file beside ``path``, fsyncs and renames: readers see all of it or nothing.
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes to a temporary file beside ``path``, fsyncs and renames: readers see all of it or nothing. Text is UTF-8.
 
     Raises:
         BudgetError: the file cannot be written (no space, no permission).
@@ -175,8 +175,8 @@ def write_atomically(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
