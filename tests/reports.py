@@ -24,8 +24,9 @@ from fairtune.records import (
     Selection,
     Throughput,
 )
-from fairtune.report.collect import AGAINST_BASE, AMONG_METHODS, Comparison, Entry, Report, Row
-from fairtune.stats import Difference
+from fairtune.report.collect import Gain, Report, Row
+from fairtune.report.comparisons import AGAINST_BASE, AMONG_METHODS, Comparison
+from fairtune.report.tables import Entry
 from fairtune.study import BenchmarkChoice, BenchmarkRef, BenchmarkScore, RunSpec
 from tests.unit.test_study import runs_of
 
@@ -225,7 +226,7 @@ def _row(entries: Sequence[Entry], base: Entry | None, mean: bool) -> Row:
         )
         if base and entries[0].spec.method.trains and value is not None and base.record.metrics[name].value is not None:
             gain = value - base.record.metrics[name].value
-            gains[name] = Difference(gain, gain - 0.7, gain + 0.7, 0.01, 100)
+            gains[name] = Gain(gain, gain - 0.7, gain + 0.7)
     return Row(tuple(entries), mean, values, gains)
 
 

@@ -10,7 +10,7 @@ import pytest
 from fairtune.errors import SpecError
 from fairtune.evaluate.metrics import METRICS
 from fairtune.records import BenchmarkLeakage, BenchmarkNote, Plan
-from fairtune.report.collect import Entry, collect
+from fairtune.report.collect import collect
 from fairtune.report.figures import FIGURES, figures, png, save, svg
 from fairtune.report.figures.cast import Method, methods_of
 from fairtune.report.figures.loss import smoothed, smoothing, thinned
@@ -18,6 +18,7 @@ from fairtune.report.figures.palette import LIGHT, STAND_INS, VARIABLES
 from fairtune.report.figures.panels import pages_of
 from fairtune.report.figures.quality import Spot, main_metric, pareto
 from fairtune.report.figures.sheet import cut, log_ticks, number, span, text_width, wrapped
+from fairtune.report.tables import Entry
 from tests import reports
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from fairtune.records import RunRecord
-from fairtune.report.collect import Entry, Report, Row
+from fairtune.report.collect import Report, Row
 from fairtune.report.figures.palette import Palette
+from fairtune.report.tables import Entry
 from fairtune.study import RunSpec
 
 _MARKERS = ("o", "s", "^", "D", "v", "P")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 from fairtune.records import LabelScores, RunRecord
-from fairtune.report.cells import format_score
 from fairtune.report.collect import Report
 from fairtune.report.figures.cast import Method, left_out, methods_of, missing, plain, shortened
 from fairtune.report.figures.figure import Figure
 from fairtune.report.figures.heat import COLUMNS, ROWS, Heat, draw_heat
 from fairtune.report.figures.uplift import numbered, titled
+from fairtune.report.names import format_score
 
 
 def labels(report: Report) -> list[Figure]:

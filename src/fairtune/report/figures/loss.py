@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from fairtune.errors import RecordError
 from fairtune.records import read_lines
-from fairtune.report.cells import format_score
-from fairtune.report.collect import Entry, Report
+from fairtune.report.collect import Report
 from fairtune.report.figures.cast import Method, is_number, left_out, methods_of, missing, shortened
 from fairtune.report.figures.figure import Figure
 from fairtune.report.figures.palette import Palette
@@ -30,6 +29,8 @@ from fairtune.report.figures.sheet import (
     ticks,
     write,
 )
+from fairtune.report.names import format_score
+from fairtune.report.tables import Entry
 
 _POINTS = 300
 _ALL_POINTS = 3600

@@ -7,7 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from fairtune.report.collect import AMONG_METHODS, AMONG_PRECISIONS, Comparison, Report
+from fairtune.report.collect import Report
+from fairtune.report.comparisons import AMONG_METHODS, AMONG_PRECISIONS, Comparison
 from fairtune.report.figures.cast import JOINT, is_number, left_out, methods_of, plain, shortened
 from fairtune.report.figures.figure import Figure
 from fairtune.report.figures.palette import Palette

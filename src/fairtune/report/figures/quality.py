@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from fairtune.records import MetricValue, RunRecord
-from fairtune.report.cells import format_score
 from fairtune.report.collect import Report
 from fairtune.report.figures.cast import Method, is_number, left_out, methods_of, missing, plain, shortened, whole_rows
 from fairtune.report.figures.figure import Figure
@@ -28,6 +27,7 @@ from fairtune.report.figures.sheet import (
     ticks,
     write,
 )
+from fairtune.report.names import format_score
 from fairtune.report.predicted import peak_of
 from fairtune.units import format_bytes, format_seconds
 

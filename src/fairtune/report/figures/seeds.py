@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from fairtune.report.cells import format_score
 from fairtune.report.collect import Report
 from fairtune.report.figures.cast import Method, is_number, left_out, methods_of, missing, plain, shortened
 from fairtune.report.figures.figure import Figure
 from fairtune.report.figures.palette import Palette
 from fairtune.report.figures.panels import Mark, Page, Panel, directions, draw_page, pages_of
 from fairtune.report.figures.uplift import numbered, titled
+from fairtune.report.names import format_score
 
 
 def seeds(report: Report) -> list[Figure]:

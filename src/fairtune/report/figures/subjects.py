@@ -9,12 +9,13 @@ import numpy as np
 from fairtune.errors import RecordError
 from fairtune.evaluate.metrics import Metric
 from fairtune.records import read_lines
-from fairtune.report.cells import format_score
-from fairtune.report.collect import Entry, Report
+from fairtune.report.collect import Report
 from fairtune.report.figures.cast import Method, is_number, left_out, methods_of, missing, plain, shortened
 from fairtune.report.figures.figure import Figure
 from fairtune.report.figures.heat import COLUMNS, ROWS, Heat, draw_heat
 from fairtune.report.figures.uplift import numbered, titled
+from fairtune.report.names import format_score
+from fairtune.report.tables import Entry
 
 _FEWEST = 3
 

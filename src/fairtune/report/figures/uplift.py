@@ -6,16 +6,16 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from fairtune.report.cells import format_score
-from fairtune.report.collect import AGAINST_BASE, Comparison, Report
+from fairtune.report.collect import Report
+from fairtune.report.comparisons import AGAINST_BASE, NOT_SHOWN, THESE_RUNS, Comparison
 from fairtune.report.figures.cast import Method, is_number, left_out, methods_of, missing, plain, seed_rows, shortened
 from fairtune.report.figures.figure import Figure
 from fairtune.report.figures.palette import Palette
 from fairtune.report.figures.panels import Mark, Page, Panel, directions, draw_page, pages_of
 from fairtune.report.figures.sheet import HOLLOW, Item
+from fairtune.report.names import format_score
 
 _SHAPES = {"better": "^", "worse": "v", "higher": "D", "lower": "D"}
-THESE_RUNS, NOT_SHOWN = "these runs", "no difference shown"
 
 
 def uplift(report: Report) -> list[Figure]:

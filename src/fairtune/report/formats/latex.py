@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 from fairtune.records import Phase
-from fairtune.report.cells import format_score
-from fairtune.report.collect import AGAINST_BASE, Comparison, Report, Row
+from fairtune.report.collect import Report, Row
+from fairtune.report.comparisons import AGAINST_BASE, Comparison
 from fairtune.report.figures.cast import Method, is_number, methods_of, plain, whole_rows
 from fairtune.report.figures.uplift import is_of_these_runs
+from fairtune.report.names import format_score
 from fairtune.report.predicted import largest, peak_of
 from fairtune.units import format_bytes, format_count, format_seconds
 
