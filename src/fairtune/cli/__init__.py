@@ -18,6 +18,7 @@ from rich.text import Text
 
 from fairtune import __version__
 from fairtune.cli.data import data
+from fairtune.cli.pages import write_page
 from fairtune.cli.plan import plan
 from fairtune.cli.scoring import evaluate
 from fairtune.errors import FairtuneError, SpecError, suggest
@@ -93,18 +94,19 @@ def run(
         except KeyboardInterrupt:
             watcher.say("stopped; what is finished is kept, and the same command goes on from there")
             return 1
-    return _show_report(request, runs)
+    return _show_report(request, runs, study)
 
 
-def _show_report(request: Any, runs: Path) -> int:
+def _show_report(request: Any, runs: Path, study: Path) -> int:
     from fairtune.records import write_atomically
     from fairtune.report import FORMATS, print_report
 
     report = _collect(request, runs)
     print_report(report, _out())
-    path = runs / report.study / "report.md"
-    write_atomically(path, FORMATS["md"](report))
-    typer.echo(f"Report: {path}")
+    folder = runs / report.study
+    write_atomically(folder / "report.md", FORMATS["md"](report))
+    write_page(request, report, study, folder / "report.html")
+    typer.echo(f"Report: {folder / 'report.html'}\n        {folder / 'report.md'}")
     return 0 if report.ok else 1
 
 
@@ -148,18 +150,33 @@ def report(
     study: StudyFile,
     runs: RunsFolder = RUNS,
     format: Annotated[  # noqa: A002 - the option's name is a contract
-        str, typer.Option("--format", help="table, md, csv or json.")
+        str, typer.Option("--format", help="table, md, csv, json or html.")
     ] = "table",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Instead of the terminal; of html, of RUNS/STUDY/report.html."),
+    ] = None,
 ) -> int:
-    """Print the tables of a study: scores with intervals, uplift over the base, cost."""
+    """Print the tables of a study: scores with intervals, uplift over the base, cost; or write its page."""
     from fairtune.execute import read_request
+    from fairtune.records import write_atomically
     from fairtune.report import FORMATS, print_report
 
     if format not in (*FORMATS, "table"):
         raise SpecError(f"--format {format}: unknown; {suggest(format, [*FORMATS, 'table'])}")
-    found = _collect(read_request(study), runs)
+    if format == "table" and output is not None:
+        raise SpecError(f"--output {output}: a table is for the terminal; name a format: --format {' or '.join(FORMATS)}")
+    request = read_request(study)
+    found = _collect(request, runs)
     if format == "table":
         print_report(found, _out())
+    elif format == "html":
+        path = output or runs / found.study / "report.html"
+        write_page(request, found, study, path)
+        typer.echo(f"Report: {path}")
+    elif output is not None:
+        write_atomically(output, FORMATS[format](found))
+        typer.echo(f"Report: {output}")
     else:
         typer.echo(FORMATS[format](found), nl=False)
     return 0 if found.ok else 1

@@ -1,0 +1,33 @@
+"""The study's figures, as SVG that stands inside the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+
+from fairtune.report.collect import Report
+
+_FIGURES = "fairtune.report.figures"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure, drawn in the page's own colours. ``svg`` is ours, with every text in it escaped."""
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    svg: str
+
+
+def pictures(report: Report) -> list[Picture]:
+    """All that the study has."""
+    if find_spec(_FIGURES) is None:
+        return []
+    drawing = import_module(_FIGURES)
+    return [
+        Picture(figure.name, figure.title, figure.caption, figure.alt, drawing.svg(figure, themed=True))
+        for figure in drawing.figures(report)
+    ]

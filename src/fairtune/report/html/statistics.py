@@ -1,0 +1,131 @@
+"""What is known of a comparison: for the note at a number, and for the table of all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fairtune.report.cells import format_score
+from fairtune.report.collect import AGAINST_BASE, Comparison, Report
+from fairtune.report.html.names import DASH, MARKS, TONES, count, interval, names_of_runs, once, p_value, signed
+
+MOST_SHOWN = 600
+"""Lines of the table of comparisons; csv and json have all."""
+
+Facts = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Number:
+    """A cell that is sorted by a number."""
+
+    text: str
+    sort: float | None = None
+
+
+@dataclass(frozen=True)
+class ComparisonLine:
+    """A line of the table of all comparisons."""
+
+    a: str
+    b: str
+    metric: str
+    family: str
+    verdict: str
+    mark: str
+    tone: str
+    numbers: tuple[Number, ...]
+    remarks: tuple[str, ...]
+
+
+HEADINGS = (
+    ("Δ", "the first minus the second"),
+    ("95 % interval", "of the difference"),
+    ("p", "of no difference, two-sided"),
+    ("p adjusted", "Holm, within the family and the metric"),
+    ("items", "that both answered"),
+    ("seeds", "of the side that has fewer"),
+    ("could have shown", "the smallest true difference that would be shown with a chance of 80 %"),
+    ("items needed", "to show a true difference as large as this one, with a chance of 80 %"),
+    ("seeds needed", "the same for seeds, on these items"),
+    ("p no worse", "of being worse by the study's margin or more"),
+)
+
+
+def facts_of(found: Comparison) -> Facts:
+    """Everything that is known, in the order of importance; what is not there is left out."""
+    both = found.about != "these runs"
+    told: list[tuple[str, str | None]] = [
+        ("Verdict", f"{MARKS.get(found.verdict, '')} {found.verdict}".strip()),
+        ("Difference", f"{signed(found.difference)} {interval(found.low, found.high, sign=True)}"),
+        ("Speaks of", found.about),
+        ("p", p_value(found.p)),
+        ("p adjusted", f"{p_value(found.p_adjusted)} (Holm)"),
+        ("These runs alone", interval(found.low_items, found.high_items, sign=True) if both else None),
+        ("p of these runs", p_value(found.p_items) if both and found.p_items is not None else None),
+        ("Items, seeds", f"{count(found.n)}, {found.seeds}"),
+        ("Could have shown", _known(found.smallest, format_score)),
+        ("Items needed", _known(found.items_needed, count)),
+        ("Seeds needed", _known(found.seeds_needed, count)),
+        ("May be lost", _known(found.margin, format_score)),
+        ("p no worse", _known(found.p_no_worse, p_value)),
+        ("Test", found.test or None),
+        ("Interval", found.interval or None),
+        ("Unequal chances", found.unequal),
+        ("Missing", found.reason),
+    ]
+    return tuple((name, text) for name, text in told if text)
+
+
+def _known(value: float | None, shown: object) -> str | None:
+    return None if value is None or not callable(shown) else str(shown(value))
+
+
+def comparison_lines(report: Report) -> list[ComparisonLine]:
+    """Comparisons in the report's order; of very many, those with the smallest p-values."""
+    names = names_of_runs(report)
+    shown = sorted(report.comparisons, key=lambda found: found.p_adjusted)[:MOST_SHOWN]
+    kept = {id(found) for found in shown}
+    return [_line(found, names) for found in report.comparisons if id(found) in kept]
+
+
+def _line(found: Comparison, names: dict[str, str]) -> ComparisonLine:
+    return ComparisonLine(
+        a=names.get(found.a_runs[0], found.a),
+        b=names.get(found.b_runs[0], found.b),
+        metric=found.metric,
+        family=found.family,
+        verdict=found.verdict,
+        mark=MARKS.get(found.verdict, ""),
+        tone=TONES.get(found.verdict, "unsure"),
+        numbers=(
+            Number(signed(found.difference), found.difference),
+            Number(interval(found.low, found.high, sign=True), _width(found)),
+            Number(p_value(found.p), found.p),
+            Number(p_value(found.p_adjusted), found.p_adjusted),
+            Number(count(found.n), found.n),
+            Number(str(found.seeds), found.seeds),
+            Number(DASH if found.smallest is None else format_score(found.smallest), found.smallest),
+            Number(count(found.items_needed), found.items_needed),
+            Number(count(found.seeds_needed), found.seeds_needed),
+            Number(p_value(found.p_no_worse), found.p_no_worse),
+        ),
+        remarks=tuple(once([_about(found), found.unequal, found.reason])),
+    )
+
+
+def _width(found: Comparison) -> float | None:
+    return None if found.low is None or found.high is None else found.high - found.low
+
+
+def _about(found: Comparison) -> str:
+    return "" if found.about == "these runs" else found.about
+
+
+def used_columns(lines: list[ComparisonLine]) -> list[int]:
+    """Columns that have any number."""
+    return [at for at in range(len(HEADINGS)) if any(line.numbers[at].sort is not None for line in lines)]
+
+
+def against_base(report: Report) -> dict[tuple[str, tuple[str, ...]], Comparison]:
+    """By metric and runs."""
+    return {(found.metric, found.a_runs): found for found in report.comparisons if found.family == AGAINST_BASE}
