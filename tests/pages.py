@@ -32,7 +32,24 @@ evaluate: [perplexity, bleu, rouge_l, exact_match, answer_length]
 seeds: [0, 1]
 """
 
-_WORDS = "perro gato casa árbol mesa libro calle puerta ventana jardín noche día agua pan vino mano".split()
+_WORDS = [
+    "perro",
+    "gato",
+    "casa",
+    "árbol",
+    "mesa",
+    "libro",
+    "calle",
+    "puerta",
+    "ventana",
+    "jardín",
+    "noche",
+    "día",
+    "agua",
+    "pan",
+    "vino",
+    "mano",
+]
 _STARTED = "2026-11-20T10:00:00+00:00"
 
 

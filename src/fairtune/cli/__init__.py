@@ -154,7 +154,9 @@ def report(
     ] = "table",
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Instead of the terminal; of html, of RUNS/STUDY/report.html."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Instead of the terminal; of html, of RUNS/STUDY/report.html."
+        ),
     ] = None,
 ) -> int:
     """Print the tables of a study: scores with intervals, uplift over the base, cost; or write its page."""
@@ -165,7 +167,9 @@ def report(
     if format not in (*FORMATS, "table"):
         raise SpecError(f"--format {format}: unknown; {suggest(format, [*FORMATS, 'table'])}")
     if format == "table" and output is not None:
-        raise SpecError(f"--output {output}: a table is for the terminal; name a format: --format {' or '.join(FORMATS)}")
+        raise SpecError(
+            f"--output {output}: a table is for the terminal; name a format: --format {' or '.join(FORMATS)}"
+        )
     request = read_request(study)
     found = _collect(request, runs)
     if format == "table":

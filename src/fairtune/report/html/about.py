@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fairtune.records import MetricValue, RunRecord
-from fairtune.report.cells import format_score
-from fairtune.report.collect import Entry, Report
+from fairtune.report.collect import Comparison, Entry, Report
 from fairtune.report.html.cost import records_of
 from fairtune.report.html.names import DASH, count, method_name, once, run_name
 from fairtune.units import format_seconds
@@ -42,7 +41,7 @@ def headline(report: Report) -> list[str]:
     return once(
         [
             ", ".join(once(spec.model.name for spec in specs)),
-            _many(len(set(spec.cell for spec in specs)), "method"),
+            _many(len({spec.cell for spec in specs}), "method"),
             _many(len(report.metrics), "metric"),
             _many(len(seeds), "seed") if seeds else "",
             _many(max(items), "item") if items else "",
@@ -124,22 +123,32 @@ def findings(report: Report) -> Table:
     return tuple(lines.values())
 
 
-METRIC_HEADINGS = ("metric", "better", "what it is", "formula", "unit", "version", "interval", "signature")
-_WAYS = {True: "higher", False: "lower", None: DASH}
+@dataclass(frozen=True)
+class Measure:
+    """How a number is made."""
+
+    name: str
+    what: str
+    formula: str
+    facts: str
+    interval: str
+    signature: str
 
 
-def metric_lines(report: Report) -> Table:
-    """How each number is made."""
+_WAYS = {True: "higher is better", False: "lower is better", None: "neither way is better by itself"}
+
+
+def measures(report: Report) -> list[Measure]:
+    """Of every metric, as the records of its runs have it."""
     values = _values(report)
-    lines: list[tuple[str, ...]] = []
+    lines: list[Measure] = []
     for name in report.metrics:
-        metric = report.known[name]
-        found = values.get(name, [])
+        metric, found = report.known[name], values.get(name, [])
+        facts = f"{metric.unit or 'no unit'} · {_WAYS[metric.higher_is_better]} · version {metric.version}"
         intervals = ", ".join(once(value.interval for value in found)) or DASH
-        signatures = ", ".join(once(value.signature for value in found)) or DASH
-        way, version = _WAYS[metric.higher_is_better], str(metric.version)
-        lines.append((name, way, metric.description, metric.formula, metric.unit, version, intervals, signatures))
-    return tuple(lines)
+        signatures = ", ".join(once(value.signature for value in found))
+        lines.append(Measure(name, metric.description, metric.formula, facts, intervals, signatures))
+    return lines
 
 
 def _values(report: Report) -> dict[str, list[MetricValue]]:
@@ -150,22 +159,20 @@ def _values(report: Report) -> dict[str, list[MetricValue]]:
     return found
 
 
-FAMILY_HEADINGS = ("family", "metric", "comparisons", "smallest adjusted p", "test", "interval of the difference")
+FAMILY_HEADINGS = ("family", "metrics", "comparisons in each", "test", "interval of the difference")
 
 
 def family_lines(report: Report) -> Table:
     """Within which p-values are adjusted together, and how they were found."""
-    families: dict[tuple[str, str], list[int]] = {}
-    for at, found in enumerate(report.comparisons):
-        families.setdefault((found.family, found.metric), []).append(at)
-    lines: list[tuple[str, ...]] = []
+    families: dict[tuple[str, str], list[Comparison]] = {}
+    for found in report.comparisons:
+        families.setdefault((found.family, found.metric), []).append(found)
+    lines: dict[tuple[str, ...], list[str]] = {}
     for (family, metric), members in families.items():
-        those = [report.comparisons[at] for at in members]
-        tests = ", ".join(once(found.test for found in those)) or "paired approximate randomisation"
-        ends = ", ".join(once(found.interval for found in those)) or "paired bootstrap over items"
-        smallest = format_score(min(found.p_adjusted for found in those))
-        lines.append((family, metric, str(len(those)), smallest, tests, ends))
-    return tuple(lines)
+        tests = ", ".join(once(found.test for found in members)) or "paired approximate randomisation"
+        ends = ", ".join(once(found.interval for found in members)) or "paired bootstrap over items"
+        lines.setdefault((family, str(len(members)), tests, ends), []).append(metric)
+    return tuple((family, ", ".join(names), *more) for (family, *more), names in lines.items())
 
 
 RUN_HEADINGS = ("run", "id", "status", "device", "started (UTC)", "took", "commit")
@@ -215,18 +222,4 @@ def _machine(record: RunRecord) -> Table:
         ("data", found.data_fingerprint),
         ("model", found.model_fingerprint),
         ("command", " ".join(found.command)),
-    )
-
-
-def failures(entries: Sequence[Entry], report: Report) -> Table:
-    """Name, id, status and reason of runs without results."""
-    return tuple(
-        (
-            run_name(entry.spec, report),
-            entry.spec.run_id,
-            entry.status.replace("_", " "),
-            entry.reason or "not run yet",
-        )
-        for entry in entries
-        if not entry.ok
     )

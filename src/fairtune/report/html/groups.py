@@ -29,9 +29,9 @@ def groups(report: Report) -> list[Group]:
 
 
 def seeds_of(group: Group) -> str:
-    """``3 seeds``, ``2 of 3 seeds``, ``seed 0``, or a dash where no seed matters."""
+    """``3 seeds``, ``2 of 3 seeds``, ``seed 0``, or that no seed matters."""
     row = group.lead
     if not row.mean:
-        return f"seed {row.spec.seed}" if row.spec.method.trains else "–"
+        return f"seed {row.spec.seed}" if row.spec.method.trains else "not trained"
     done, asked = len(row.entries), len(group.runs)
     return f"{asked} seeds" if done == asked else f"{done} of {asked} seeds"

@@ -43,9 +43,11 @@ def names_of_runs(report: Report) -> dict[str, str]:
 
 
 def signed(value: float | None) -> str:
-    """``+1.25`` or ``−0.310``."""
+    """``+1.25``, ``−0.310`` or ``0``."""
     if value is None:
         return "?"
+    if value == 0:
+        return "0"
     return f"{'+' if value >= 0 else '−'}{format_score(abs(value))}"
 
 

@@ -135,25 +135,28 @@ function setUpTips() {
 
 // --- items ----------------------------------------------------------------------------------------------------------
 
-const PAGE = 20;
+const FIRST = 8;
+const MORE = 20;
 const MOST_WORDS = 400;
 const [ID, PROMPT, REFERENCE, OUTPUTS, SCORES] = [0, 1, 2, 3, 4];
 
-function words(text) { return text.match(/\s+|[\p{L}\p{N}_]+|[^\s\p{L}\p{N}_]/gu) || []; }
+// Words and signs, each with the space before it.
+function words(text) { return text.match(/\s*[\p{L}\p{N}_]+|\s*[^\s\p{L}\p{N}_]|\s+$/gu) || []; }
 
 // Which words of each text are no part of a longest common subsequence.
 function different(first, second) {
   const a = words(first), b = words(second);
+  const bare = [a, b].map((parts) => parts.map((part) => part.trim()));
   const marks = [a.map(() => true), b.map(() => true)];
   if (a.length > MOST_WORDS || b.length > MOST_WORDS) return { a, b, marks: [a.map(() => false), b.map(() => false)] };
   const table = Array.from({ length: a.length + 1 }, () => new Uint16Array(b.length + 1));
   for (let i = a.length - 1; i >= 0; i--) {
     for (let j = b.length - 1; j >= 0; j--) {
-      table[i][j] = a[i] === b[j] ? table[i + 1][j + 1] + 1 : Math.max(table[i + 1][j], table[i][j + 1]);
+      table[i][j] = bare[0][i] === bare[1][j] ? table[i + 1][j + 1] + 1 : Math.max(table[i + 1][j], table[i][j + 1]);
     }
   }
   for (let i = 0, j = 0; i < a.length && j < b.length;) {
-    if (a[i] === b[j]) { marks[0][i++] = false; marks[1][j++] = false; }
+    if (bare[0][i] === bare[1][j]) { marks[0][i++] = false; marks[1][j++] = false; }
     else if (table[i + 1][j] >= table[i][j + 1]) i++;
     else j++;
   }
@@ -166,7 +169,8 @@ function marked(parts, marks) {
     let end = at;
     while (end < parts.length && marks[end] === marks[at]) end++;
     const text = parts.slice(at, end).join("");
-    found.append(marks[at] && text.trim() ? make("mark", "", text) : text);
+    const start = text.trimStart();
+    found.append(text.slice(0, text.length - start.length), marks[at] && start ? make("mark", "", start) : start);
     at = end;
   }
   return found;
@@ -178,18 +182,18 @@ function digits(value) {
   return value.toFixed(size < 1 ? 3 : size < 10 ? 2 : 1);
 }
 
-function signed(value) { return (value < 0 ? "−" : "+") + digits(Math.abs(value)); }
+function signed(value) { return value === 0 ? "0" : (value < 0 ? "−" : "+") + digits(Math.abs(value)); }
 
 class Items {
   constructor(data, [a, b, metric]) {
     this.data = data;
     this.filter = "better";
-    this.limit = PAGE;
+    this.limit = FIRST;
     this.fields = { a: $("run-a"), b: $("run-b"), metric: $("by-metric"), against: $("against") };
     this.fields.a.value = a; this.fields.b.value = b; this.fields.metric.value = metric;
-    Object.values(this.fields).forEach((field) => field.addEventListener("change", () => { this.limit = PAGE; this.show(); }));
+    Object.values(this.fields).forEach((field) => field.addEventListener("change", () => { this.limit = FIRST; this.show(); }));
     document.querySelector(".choices").addEventListener("submit", (event) => event.preventDefault());
-    $("more").addEventListener("click", () => { this.limit += PAGE; this.show(); });
+    $("more").addEventListener("click", () => { this.limit += MORE; this.show(); });
     this.show(true);
     $("browser").hidden = false;
   }
@@ -260,7 +264,7 @@ class Items {
       button.setAttribute("aria-pressed", String(kind === this.filter));
       button.addEventListener("click", () => {
         this.filter = kind;
-        this.limit = PAGE;
+        this.limit = FIRST;
         this.show();
         document.querySelector(`#filters [data-kind="${kind}"]`).focus();
       });

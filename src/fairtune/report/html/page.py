@@ -12,7 +12,7 @@ from fairtune.report.collect import Report
 from fairtune.report.html import about, beside, cost, quality, statistics
 from fairtune.report.html.figures import pictures
 from fairtune.report.html.items import LONGEST, embedded, safe_json
-from fairtune.report.html.names import DASH, unfinished
+from fairtune.report.html.names import DASH
 from fairtune.report.html.pool import read_pool
 from fairtune.report.html.story import story
 from fairtune.report.judged import JUDGED_HEADINGS, judged_rows
@@ -20,7 +20,7 @@ from fairtune.report.labels import label_tables
 from fairtune.report.samples import samples
 
 _HERE = Path(__file__).parent
-_MOST_SHOWN = statistics.MOST_SHOWN
+_OURS = ("page.css", "page.js")
 
 
 def render(
@@ -49,7 +49,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style, script = (Markup((_HERE / name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))
+    style, script = (Markup((_HERE / name).read_text(encoding="utf-8")) for name in _OURS)  # noqa: S704 - our own files
     return environment.get_template("page.html.jinja").render(
         title=report.study,
         style=style,
@@ -83,13 +83,11 @@ def _context(report: Report, prompts: Mapping[str, str], parts: Mapping[str, int
         "story": story(report),
         "headline": about.headline(report),
         "chips": about.chips(report),
-        "failures": about.failures(unfinished(report), report),
         "metrics": [(name, report.known[name], name in report.leaked) for name in report.metrics],
         "quality": quality.quality_lines(report),
         "cost_headings": cost.cost_headings(report),
         "cost": cost.cost_lines(report),
-        "plan_headings": cost.plan_headings(),
-        "plans": cost.plan_lines(report),
+        "cost_starts": cost.starts(cost.cost_headings(report)),
         "pictures": [(picture, Markup(picture.svg)) for picture in pictures(report)],  # noqa: S704 - drawn by us
         "pairs": pairs,
         "pairs_left": len(report.comparisons) - len(pairs),
@@ -126,8 +124,7 @@ def _around(report: Report, parts: Mapping[str, int]) -> dict[str, Any]:
         "finding_headings": about.FINDING_HEADINGS,
         "findings": about.findings(report),
         "notes": report.notes,
-        "metric_headings": about.METRIC_HEADINGS,
-        "metric_lines": about.metric_lines(report),
+        "measures": about.measures(report),
         "family_headings": about.FAMILY_HEADINGS,
         "families": about.family_lines(report),
         "run_headings": about.RUN_HEADINGS,

@@ -84,8 +84,7 @@ def quality_lines(report: Report) -> list[Line]:
         return Line(method_name(row.spec, report), seeds, status, reason, cells, runs)
 
     return [
-        line(group.lead, seeds_of(group), tuple(line(row, f"seed {row.seed}") for row in group.runs))
-        for group in found
+        line(group.lead, seeds_of(group), tuple(line(row, f"seed {row.seed}") for row in group.runs)) for group in found
     ]
 
 
