@@ -32,24 +32,7 @@ evaluate: [perplexity, bleu, rouge_l, exact_match, answer_length]
 seeds: [0, 1]
 """
 
-_WORDS = [
-    "perro",
-    "gato",
-    "casa",
-    "árbol",
-    "mesa",
-    "libro",
-    "calle",
-    "puerta",
-    "ventana",
-    "jardín",
-    "noche",
-    "día",
-    "agua",
-    "pan",
-    "vino",
-    "mano",
-]
+_WORDS = ("perro", "gato", "casa", "árbol", "mesa", "libro", "calle", "puerta", "ventana", "jardín", "noche", "día")
 _STARTED = "2026-11-20T10:00:00+00:00"
 
 
@@ -96,6 +79,11 @@ def failed(spec: RunSpec, folder: Path, status: str, message: str) -> Entry:
     error = ErrorInfo(phase="train", kind="DivergedError", message=message)
     record = RunRecord(run_id=spec.run_id, study=spec.study, status=status, spec=spec, error=error)
     return Entry(spec, RunFolder(folder / spec.run_id), record)
+
+
+def missing(spec: RunSpec, folder: Path) -> Entry:
+    """A run that nobody started."""
+    return Entry(spec, RunFolder(folder / spec.run_id), None)
 
 
 def provenance() -> Provenance:

@@ -98,17 +98,29 @@ function hideTip() {
   shown = null;
 }
 
-function showTip(button, tip, pinned) {
-  if (shown && shown.tip === tip) { shown.pinned = shown.pinned || pinned; return; }
-  hideTip();
-  tip.showPopover();
+function place({ button, tip }) {
   const at = button.getBoundingClientRect();
   const { width, height } = tip.getBoundingClientRect();
   const below = at.bottom + 8 + height <= innerHeight || at.top < height + 8;
   tip.style.left = `${Math.max(12, Math.min(at.right - width, innerWidth - width - 12))}px`;
   tip.style.top = `${Math.max(8, below ? Math.min(at.bottom + 8, innerHeight - height - 8) : at.top - height - 8)}px`;
+}
+
+function showTip(button, tip, pinned) {
+  if (shown && shown.tip === tip) { shown.pinned = shown.pinned || pinned; return; }
+  hideTip();
+  tip.showPopover();
   button.setAttribute("aria-expanded", "true");
   shown = { button, tip, pinned };
+  place(shown);
+}
+
+// A note that was asked for goes along with its number, as long as that can be seen.
+function follow() {
+  if (!shown) return;
+  const { top, bottom } = shown.button.getBoundingClientRect();
+  if (shown.pinned && bottom > 0 && top < innerHeight) place(shown);
+  else hideTip();
 }
 
 function setUpTip(button) {
@@ -130,7 +142,7 @@ function setUpTips() {
   document.addEventListener("pointerdown", (event) => {
     if (shown && !shown.tip.contains(event.target) && !shown.button.contains(event.target)) hideTip();
   });
-  document.addEventListener("scroll", hideTip, { capture: true, passive: true });
+  document.addEventListener("scroll", follow, { capture: true, passive: true });
 }
 
 // --- items ----------------------------------------------------------------------------------------------------------
@@ -196,6 +208,7 @@ class Items {
     $("more").addEventListener("click", () => { this.limit += MORE; this.show(); });
     this.show(true);
     $("browser").hidden = false;
+    $("needs-script").hidden = true;
   }
 
   read() {
