@@ -76,7 +76,7 @@ def test_the_page_is_as_wide_as_the_window(visit, width, scheme):
     page = visit(width, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") == width
     wide = page.evaluate(
-        "[...document.querySelectorAll('body *')].filter((e) => !e.closest('.scroll, .unseen, .skip, .tip')"
+        "[...document.querySelectorAll('body *')].filter((e) => !e.closest('.scroll, .drawing, .unseen, .skip, .tip')"
         " && e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.outerHTML.slice(0, 80))"
     )
     assert wide == []

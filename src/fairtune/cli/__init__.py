@@ -106,7 +106,7 @@ def _show_report(request: Any, runs: Path, study: Path) -> int:
     folder = runs / report.study
     write_atomically(folder / "report.md", FORMATS["md"](report))
     write_page(request, report, study, folder / "report.html")
-    typer.echo(f"Report: {folder / 'report.html'}\n        {folder / 'report.md'}")
+    typer.echo(f"Report: {folder / 'report.md'} and {folder / 'report.html'}")
     return 0 if report.ok else 1
 
 

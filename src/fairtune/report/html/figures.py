@@ -13,12 +13,14 @@ _FIGURES = "fairtune.report.figures"
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure, drawn in the page's own colours. ``svg`` is ours, with every text in it escaped."""
+    """A figure, drawn in the page's own colours.
+
+    ``svg`` is ours: every text in it is escaped, and it says itself what those who do not see it should know.
+    """
 
     name: str
     title: str
     caption: str
-    alt: str
     svg: str
 
 
@@ -28,6 +30,6 @@ def pictures(report: Report) -> list[Picture]:
         return []
     drawing = import_module(_FIGURES)
     return [
-        Picture(figure.name, figure.title, figure.caption, figure.alt, drawing.svg(figure, themed=True))
+        Picture(figure.name, figure.title, figure.caption, drawing.svg(figure, themed=True))
         for figure in drawing.figures(report)
     ]

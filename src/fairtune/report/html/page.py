@@ -84,6 +84,7 @@ def _context(report: Report, prompts: Mapping[str, str], parts: Mapping[str, int
         "headline": about.headline(report),
         "chips": about.chips(report),
         "metrics": [(name, report.known[name], name in report.leaked) for name in report.metrics],
+        "undirected": any(report.known[name].higher_is_better is None for name in report.metrics),
         "quality": quality.quality_lines(report),
         "cost_headings": cost.cost_headings(report),
         "cost": cost.cost_lines(report),

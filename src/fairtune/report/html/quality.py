@@ -128,7 +128,7 @@ def _score(
         tone=TONES.get(told.verdict, "unsure") if told else "",
         best=scale.best is not None and value.value == scale.best,
         strip=_strip(value, scale, low.value if low else None) if drawn else None,
-        facts=(*_about(value), *(facts_of(told) if told else ())),
+        facts=(*(facts_of(told) if told else ()), *_about(value)),
     )
 
 
