@@ -36,7 +36,7 @@ def data_of(page):
 
 def text_of(page, section):
     """What is read in a section."""
-    part = re.search(rf'<section id="{section}">(.*?)</section>', page, re.DOTALL)[1]
+    part = re.search(rf'<section id="{section}">(.*?)</section>', page, re.DOTALL)[1].replace("<wbr>", "")
     return re.sub(
         r"\s+", " ", html.unescape(re.sub(r"<[^>]*>", " ", re.sub(r"<script.*?</script>", "", part, flags=re.S)))
     )

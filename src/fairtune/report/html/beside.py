@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fairtune.report.collect import Report
 from fairtune.report.html.items import LONGEST, shortened
-from fairtune.report.html.names import method_name, run_name
+from fairtune.report.html.names import method_name
 from fairtune.report.html.pool import Pool
 
 SHOWN = 6
@@ -69,8 +69,3 @@ def _first_runs(pool: Pool) -> list[int]:
     for run, entry in enumerate(pool.entries):
         firsts.setdefault(entry.spec.cell, run)
     return list(firsts.values())
-
-
-def shown_seeds(report: Report, pool: Pool) -> list[str]:
-    """Whose answers these are."""
-    return [run_name(pool.entries[run].spec, report) for run in _first_runs(pool)]

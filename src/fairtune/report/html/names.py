@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from markupsafe import Markup, escape
+
 from fairtune.report.cells import format_score
 from fairtune.report.collect import Entry, Report
 from fairtune.study import RunSpec
@@ -68,6 +70,14 @@ def p_value(p: float | None) -> str:
     if p is None:
         return DASH
     return f"< {_SMALL_P}" if p < _SMALL_P else f"{p:.3f}"
+
+
+def breakable(name: str) -> Markup:
+    """A name that may be broken after its underscores and equals signs, as no browser does by itself."""
+    text = str(escape(name))
+    for sign in "_=,":
+        text = text.replace(sign, f"{sign}<wbr>")
+    return Markup(text)  # noqa: S704 - escaped above
 
 
 def count(number: int | None) -> str:

@@ -73,6 +73,24 @@ function setUpSorting(table) {
   });
 }
 
+// So many lines can still be looked over; of more, those of one metric are shown first.
+const MANY = 40;
+
+function setUpPairs() {
+  const form = $("pair-choices");
+  if (!form) return;
+  const rows = [...document.querySelector(".pairs").tBodies[0].rows];
+  const fields = { metric: $("pair-metric"), family: $("pair-family") };
+  const show = () => rows.forEach((row) => {
+    row.hidden = Object.entries(fields).some(([name, field]) => field.value && row.dataset[name] !== field.value);
+  });
+  if (rows.length > MANY) fields.metric.selectedIndex = 1;
+  Object.values(fields).forEach((field) => field.addEventListener("change", show));
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.hidden = rows.length < 2;
+  show();
+}
+
 function setUpFolding(body, index) {
   const seeds = body.querySelectorAll(".seed:not(.failed)");
   if (!seeds.length) return;
@@ -204,7 +222,7 @@ class Items {
     this.fields = { a: $("run-a"), b: $("run-b"), metric: $("by-metric"), against: $("against") };
     this.fields.a.value = a; this.fields.b.value = b; this.fields.metric.value = metric;
     Object.values(this.fields).forEach((field) => field.addEventListener("change", () => { this.limit = FIRST; this.show(); }));
-    document.querySelector(".choices").addEventListener("submit", (event) => event.preventDefault());
+    $("browser").querySelector("form").addEventListener("submit", (event) => event.preventDefault());
     $("more").addEventListener("click", () => { this.limit += MORE; this.show(); });
     this.show(true);
     $("browser").hidden = false;
@@ -333,6 +351,7 @@ class Items {
 setUpTheme();
 document.querySelectorAll("table[data-sortable]").forEach(setUpSorting);
 document.querySelectorAll("table[data-groups] tbody").forEach(setUpFolding);
+setUpPairs();
 setUpTips();
 if ($("items-data")) new Items(JSON.parse($("items-data").textContent), JSON.parse($("items-first").textContent));
 addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => { part.open = true; }));

@@ -12,7 +12,7 @@ from fairtune.report.collect import Report
 from fairtune.report.html import about, beside, cost, quality, statistics
 from fairtune.report.html.figures import pictures
 from fairtune.report.html.items import LONGEST, embedded, safe_json
-from fairtune.report.html.names import DASH
+from fairtune.report.html.names import DASH, breakable, once
 from fairtune.report.html.pool import read_pool
 from fairtune.report.html.story import story
 from fairtune.report.judged import JUDGED_HEADINGS, judged_rows
@@ -49,6 +49,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = breakable
     style, script = (Markup((_HERE / name).read_text(encoding="utf-8")) for name in _OURS)  # noqa: S704 - our own files
     return environment.get_template("page.html.jinja").render(
         title=report.study,
@@ -91,6 +92,9 @@ def _context(report: Report, prompts: Mapping[str, str], parts: Mapping[str, int
         "cost_starts": cost.starts(cost.cost_headings(report)),
         "pictures": [(picture, Markup(picture.svg)) for picture in pictures(report)],  # noqa: S704 - drawn by us
         "pairs": pairs,
+        "pair_metrics": once(line.metric for line in pairs),
+        "pair_families": once(line.family for line in pairs),
+        "spoken_of": statistics.spoken_of(report),
         "pairs_left": len(report.comparisons) - len(pairs),
         "pair_columns": [(at, *statistics.HEADINGS[at]) for at in statistics.used_columns(pairs)],
         "items": items,
@@ -100,7 +104,6 @@ def _context(report: Report, prompts: Mapping[str, str], parts: Mapping[str, int
         "finished": len(pool.entries),
         "problems": pool.problems,
         "answered": beside.answered_items(report, pool, prompts),
-        "answering": beside.shown_seeds(report, pool),
         "samples": samples(report),
         "labels": label_tables(report),
         **_judged(report),

@@ -20,6 +20,7 @@ class Number:
 
     text: str
     sort: float | None = None
+    below: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,7 @@ class ComparisonLine:
 
 
 HEADINGS = (
-    ("Δ", "the first minus the second"),
-    ("95 % interval", "of the difference"),
+    ("Δ", "the first minus the second, with its 95 % interval"),
     ("p", "of no difference, two-sided"),
     ("p adjusted", "Holm, within the family and the metric"),
     ("items", "that both answered"),
@@ -85,10 +85,17 @@ def comparison_lines(report: Report) -> list[ComparisonLine]:
     names = names_of_runs(report)
     shown = sorted(report.comparisons, key=lambda found: found.p_adjusted)[:MOST_SHOWN]
     kept = {id(found) for found in shown}
-    return [_line(found, names) for found in report.comparisons if id(found) in kept]
+    differ = len({found.about for found in report.comparisons}) > 1
+    return [_line(found, names, differ) for found in report.comparisons if id(found) in kept]
 
 
-def _line(found: Comparison, names: dict[str, str]) -> ComparisonLine:
+def spoken_of(report: Report) -> str | None:
+    """What all comparisons speak of; None where they differ."""
+    about = once(found.about for found in report.comparisons)
+    return about[0] if len(about) == 1 else None
+
+
+def _line(found: Comparison, names: dict[str, str], differ: bool) -> ComparisonLine:
     return ComparisonLine(
         a=names.get(found.a_runs[0], found.a),
         b=names.get(found.b_runs[0], found.b),
@@ -98,8 +105,7 @@ def _line(found: Comparison, names: dict[str, str]) -> ComparisonLine:
         mark=MARKS.get(found.verdict, ""),
         tone=TONES.get(found.verdict, "unsure"),
         numbers=(
-            Number(signed(found.difference), found.difference),
-            Number(interval(found.low, found.high, sign=True), _width(found)),
+            Number(signed(found.difference), found.difference, interval(found.low, found.high, sign=True)),
             Number(p_value(found.p), found.p),
             Number(p_value(found.p_adjusted), found.p_adjusted),
             Number(count(found.n), found.n),
@@ -109,16 +115,8 @@ def _line(found: Comparison, names: dict[str, str]) -> ComparisonLine:
             Number(count(found.seeds_needed), found.seeds_needed),
             Number(p_value(found.p_no_worse), found.p_no_worse),
         ),
-        remarks=tuple(once([_about(found), found.unequal, found.reason])),
+        remarks=tuple(once([found.about if differ else None, found.unequal, found.reason])),
     )
-
-
-def _width(found: Comparison) -> float | None:
-    return None if found.low is None or found.high is None else found.high - found.low
-
-
-def _about(found: Comparison) -> str:
-    return "" if found.about == "these runs" else found.about
 
 
 def used_columns(lines: list[ComparisonLine]) -> list[int]:
