@@ -46,9 +46,8 @@ def cost_headings(report: Report) -> Headings:
     phases = _phases(report)
     return [
         ("Parameters", ["all", "trainable", "in memory"]),
-        ("Time", [*phases, "all"]),
+        ("Time", [*phases, "all", "tokens/s"]),
         ("Peak memory", list(phases)),
-        ("Training", ["tokens/s"]),
     ]
 
 
@@ -69,7 +68,7 @@ def cost_lines(report: Report) -> list[CostLine]:
         CostLine(
             method_name(group.lead.spec, report),
             _who(group.lead, seeds_of(group)),
-            f"plan: {_verdict(group.lead)}" if planned else "",
+            _verdict(group.lead) if planned else "",
             _costs(group.lead, phases),
         )
         for group in groups(report)
@@ -94,8 +93,8 @@ def _costs(row: Row, phases: list[Phase]) -> tuple[Cost, ...]:
         Cost(format_count(_whole(trained)), trained, _share(trained, every)),
         Cost(format_bytes(_whole(weights)), weights),
         *(_cost(pair, format_seconds) for pair in (*times, _all(row))),
-        *(_cost(pair, _bytes) for pair in peaks),
         Cost(DASH if speed is None else f"{speed:,.0f}", speed),
+        *(_cost(pair, _bytes) for pair in peaks),
     )
 
 
@@ -131,9 +130,9 @@ def _off(error: float | None) -> str:
 
 
 def _verdict(row: Row) -> str:
-    """That of most importance among the row's runs."""
-    found = {entry.record.plan.verdict for entry in row.entries if entry.record}
-    return next((words for fit, words in FITS.items() if fit in found), DASH)
+    """That of most importance among the row's runs; nothing where nothing was predicted."""
+    found = {entry.record.plan.verdict for entry in row.entries if entry.record and entry.record.plan.phases}
+    return next((f"plan: {words}" for fit, words in FITS.items() if fit in found), "")
 
 
 def records_of(report: Report) -> list[RunRecord]:

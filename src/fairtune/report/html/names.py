@@ -73,9 +73,9 @@ def p_value(p: float | None) -> str:
 
 
 def breakable(name: str) -> Markup:
-    """A name that may be broken after its underscores and equals signs, as no browser does by itself."""
+    """A name that may be broken after its underscores and commas, as no browser does by itself."""
     text = str(escape(name))
-    for sign in "_=,":
+    for sign in "_,":
         text = text.replace(sign, f"{sign}<wbr>")
     return Markup(text)  # noqa: S704 - escaped above
 
