@@ -115,9 +115,19 @@ def test_comparisons_sort_by_their_numbers_not_by_their_texts(visit):
     page = visit()
     head = page.locator(".pairs thead th", has_text="p adjusted")
     head.locator("button").click()
-    shown = [0.0 if text.startswith("<") else float(text) for text in column(page, ".pairs", 7)]
+    shown = [0.0 if text.startswith("<") else float(text) for text in column(page, ".pairs", 6)]
     assert len(shown) == 15
     assert shown == sorted(shown)
+
+
+def test_comparisons_are_chosen_by_metric_and_family(visit):
+    page = visit()
+    page.locator("#pair-metric").select_option("bleu")
+    assert column(page, ".pairs", 2) == ["bleu"] * 3
+    page.locator("#pair-family").select_option("among trained methods")
+    assert column(page, ".pairs", 1) == ["full − lora rank=4"]
+    page.locator("#pair-metric").select_option(label="all")
+    assert len(column(page, ".pairs", 1)) == 5
 
 
 def test_the_seeds_of_a_method_unfold_and_failed_ones_are_always_seen(visit):
