@@ -14,6 +14,7 @@ from fairtune.report.html import items as items_module
 from fairtune.report.html import render
 from fairtune.report.html.items import embedded, safe_json
 from fairtune.report.html.pool import read_pool
+from fairtune.report.leaks import LEAKED
 from tests import pages
 from tests.unit.test_study import runs_of
 
@@ -191,6 +192,8 @@ def test_half_a_study_is_a_page_that_says_so(tmp_path, kept):
     page = render(collect("animals", entries))
     assert text_of(page, "items").count("It takes two runs with results") == 1
     assert "There is nothing to compare" in text_of(page, "pairs")
+    assert ("Nothing has run yet" in text_of(page, "cost")) == (kept == 0)
+    assert ("Nothing was found wrong" in text_of(page, "data")) == (kept == 1)
     assert text_of(page, "results").count("not run yet") == len(specs) - kept
     assert 'id="items-data"' not in page
 
@@ -230,6 +233,14 @@ def test_labels_and_judges_have_their_tables_where_there_are_any(report):
     assert "<perro> 0.250 0.500 0.333 17" in text_of(page, "labels")
     assert "full · seed 0 base missing: not judged yet" in text_of(page, "judged")
     assert "a &lt;judge&gt;" in page
+
+
+def test_a_leak_is_told_below_the_numbers_that_it_flatters(report):
+    note = f"{LEAKED} Leak: 3 test items are asked in training too."
+    page = render(replace(report, notes=(note, *report.notes), leaked=frozenset({"bleu"})))
+    assert note in text_of(page, "results")
+    assert note not in text_of(page, "numbers")
+    assert "bleu ↑ †" in text_of(page, "results")
 
 
 def test_the_best_of_a_column_is_marked_and_only_one(page):

@@ -82,7 +82,8 @@ def data_counts(report: Report, parts: Mapping[str, int]) -> Table:
     else:
         told.append(("leaks", "not looked for: no run has a record of it"))
     bad = next((record.bad_rows for record in records if record.bad_rows), None)
-    told.append(("rows that could not be used", f"{bad.count:,}, the first: {bad.listed[0]}" if bad else "none"))
+    if records:
+        told.append(("rows that could not be used", f"{bad.count:,}, the first: {bad.listed[0]}" if bad else "none"))
     return tuple(told)
 
 

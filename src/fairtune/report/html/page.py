@@ -17,6 +17,7 @@ from fairtune.report.html.pool import read_pool
 from fairtune.report.html.story import story
 from fairtune.report.judged import JUDGED_HEADINGS, judged_rows
 from fairtune.report.labels import label_tables
+from fairtune.report.leaks import LEAKED
 from fairtune.report.samples import samples
 
 _HERE = Path(__file__).parent
@@ -127,7 +128,9 @@ def _around(report: Report, parts: Mapping[str, int]) -> dict[str, Any]:
         "tokens": about.token_lines(report),
         "finding_headings": about.FINDING_HEADINGS,
         "findings": about.findings(report),
-        "notes": report.notes,
+        "notes": [note for note in report.notes if not note.startswith(LEAKED)],
+        "warnings": [note for note in report.notes if note.startswith(LEAKED)],
+        "read": any(entry.record for entry in report.entries),
         "measures": about.measures(report),
         "family_headings": about.FAMILY_HEADINGS,
         "families": about.family_lines(report),
