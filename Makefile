@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 # A worker a core, each with one thread: tiny models gain nothing by more, and two workers with two threads each wait.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: help demo test slow check format clean
+.PHONY: help demo test slow browser check format clean
 .DEFAULT_GOAL := help
 
 help:            ## Say what there is
@@ -23,10 +23,13 @@ demo: $(READY)   ## Train, score and compare real fine-tunes of a 135M model (un
 	$(BIN)/fairtune run studies/demo.yaml --runs $(RUNS)
 
 test: $(READY)   ## The ordinary tests (minutes)
-	$(PYTEST) -m 'not slow'
+	$(PYTEST) -m 'not slow and not browser'
 
 slow: $(READY)   ## The tests with real weights
 	$(PYTEST) -m slow
+
+browser: $(READY) ## The report's page in a headless Chromium that is installed
+	$(BIN)/python -m pytest -m browser
 
 check: $(READY)  ## Lint, format, strict types, import rules
 	$(BIN)/ruff check .

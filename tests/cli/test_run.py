@@ -27,7 +27,7 @@ def finished(tmp_path_factory, llama):
 
 def test_a_study_ends_with_its_table_and_the_path_of_its_report(finished):
     folder, result = finished
-    assert result.stdout.rstrip().endswith("Report: runs/small/report.md")
+    assert result.stdout.rstrip().endswith("Report: runs/small/report.md and runs/small/report.html")
     for word in (
         "Quality",
         "Cost",
@@ -43,6 +43,7 @@ def test_a_study_ends_with_its_table_and_the_path_of_its_report(finished):
     ):
         assert word in result.stdout
     assert (folder / "runs" / "small" / "report.md").read_text().startswith("# small\n")
+    assert "<h1>small</h1>" in (folder / "runs" / "small" / "report.html").read_text()
 
 
 def test_progress_goes_to_stderr_one_line_a_phase(finished):
@@ -117,6 +118,14 @@ def test_status_and_reports_are_for_people_and_programs(finished):
     lines = fairtune("report", "study.yaml", "--format", "csv", cwd=folder).stdout.splitlines()
     assert len(lines) == 1 + 7 * 4
     assert "| base | – |" in fairtune("report", "study.yaml", "--format", "md", cwd=folder).stdout
+    result = inside("report", "study.yaml", "--format", "csv", "--output", "rows.csv", cwd=folder)
+    assert result.stdout == "Report: rows.csv\n"
+    assert (folder / "rows.csv").read_text().splitlines() == lines
+    page = inside("report", "study.yaml", "--format", "html", cwd=folder)
+    assert page.stdout == "Report: runs/small/report.html\n"
+    text = (folder / "runs" / "small" / "report.html").read_text()
+    assert "name: small" in text  # the study's file
+    assert "train examples" in text
 
 
 def test_adapters_load_in_plain_peft_and_models_in_plain_transformers(finished, llama):

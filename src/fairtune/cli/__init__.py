@@ -5,7 +5,6 @@ Exit codes: 0 all runs ok · 1 some run did not succeed · 2 the request was wro
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from collections.abc import Sequence
@@ -13,16 +12,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from fairtune import __version__
 from fairtune.cli.compare import compare
 from fairtune.cli.data import data
+from fairtune.cli.options import RUNS, AsJson, RunsFolder, StudyFile, errors, out
 from fairtune.cli.plan import plan
+from fairtune.cli.report import report, show_report
 from fairtune.cli.scoring import evaluate
-from fairtune.errors import FairtuneError, SpecError, suggest
+from fairtune.errors import FairtuneError, SpecError
 
 app = typer.Typer(
     help="Find out which fine-tune of a language model is really better, on the hardware you have.",
@@ -34,14 +34,8 @@ app = typer.Typer(
 app.add_typer(data, name="data")
 app.command("plan")(plan)
 app.command("eval")(evaluate)
+app.command("report")(report)
 app.command("compare")(compare)
-
-StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's YAML file.")]
-RunsFolder = Annotated[
-    Path, typer.Option("--runs", metavar="DIR", envvar="FAIRTUNE_RUNS", help="Where run folders are kept.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-RUNS = Path("runs")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -49,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except FairtuneError as error:
-        _errors().print(Text(f"fairtune: {error}", style="red"), soft_wrap=True)
+        errors().print(Text(f"fairtune: {error}", style="red"), soft_wrap=True)
         sys.exit(2)
     except Exception as error:
         if not hasattr(error, "show"):  # click's own errors can show themselves
@@ -57,10 +51,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         error.show()
         sys.exit(2)
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _errors() -> Console:
-    return Console(stderr=True)
 
 
 def _version(wanted: bool) -> None:
@@ -89,44 +79,14 @@ def run(
     from fairtune.execute import LiveWatcher, PlainWatcher, read_request, run_study
 
     request = read_request(study)
-    console = _errors()
+    console = errors()
     with LiveWatcher(console) if console.is_terminal else PlainWatcher(console) as watcher:
         try:
             run_study(request, runs, watcher, repeat, force)
         except KeyboardInterrupt:
             watcher.say("stopped; what is finished is kept, and the same command goes on from there")
             return 1
-    return _show_report(request, runs)
-
-
-def _show_report(request: Any, runs: Path) -> int:
-    from fairtune.records import write_atomically
-    from fairtune.report import FORMATS, print_report
-
-    report = _collect(request, runs)
-    print_report(report, _out())
-    path = runs / report.study / "report.md"
-    write_atomically(path, FORMATS["md"](report))
-    typer.echo(f"Report: {path}")
-    return 0 if report.ok else 1
-
-
-def _collect(request: Any, runs: Path) -> Any:
-    from fairtune.execute import judge_states, state_of
-    from fairtune.report import Entry, Judged, collect
-
-    states = [state_of(spec, runs) for spec in request.specs]
-    entries = [Entry(state.spec, state.folder, state.record, state.problem) for state in states]
-    judged = [
-        Judged(state.run, state.against, state.judge.model.name, state.record, state.problem)
-        for state in judge_states(request, runs)
-    ]
-    return collect(request.loaded.study.name, entries, judged, request.loaded.study.margins)
-
-
-def _out() -> Console:
-    # A pipe or a file has no width; tables are then as wide as they need to be.
-    return Console() if sys.stdout.isatty() else Console(width=200)
+    return show_report(request, runs, study)
 
 
 @app.command()
@@ -144,64 +104,6 @@ def status(study: StudyFile, runs: RunsFolder = RUNS, as_json: AsJson = False) -
         rows.append({"run_id": name, "run": judged.name, "status": judged.status, "detail": judged.detail})
     _print_rows(rows, as_json)
     return 0 if all(row["status"] == "ok" for row in rows) else 1
-
-
-@app.command()
-def report(
-    study: StudyFile,
-    runs: RunsFolder = RUNS,
-    format: Annotated[  # noqa: A002 - the option's name is a contract
-        str, typer.Option("--format", help="table, md, csv, json, latex or parquet.")
-    ] = "table",
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="A file instead of the terminal.")
-    ] = None,
-    figures: Annotated[
-        Path | None, typer.Option("--figures", metavar="DIR", help="Also write every figure there, as SVG and PNG.")
-    ] = None,
-) -> int:
-    """Print the tables of a study: scores with intervals, uplift over the base, cost."""
-    from fairtune.execute import read_request
-    from fairtune.report import FORMATS
-
-    if format not in (*FORMATS, "table"):
-        raise SpecError(f"--format {format}: unknown; {suggest(format, [*FORMATS, 'table'])}")
-    if format != "table" and FORMATS[format].binary and output is None and sys.stdout.isatty():
-        raise SpecError(f"--format {format} is no text for a terminal; name a file with --output FILE")
-    found = _collect(read_request(study), runs)
-    _write_report(found, format, output)
-    if figures is not None:
-        _write_figures(found, figures)
-    return 0 if found.ok else 1
-
-
-def _write_report(found: Any, name: str, output: Path | None) -> None:
-    from fairtune.records import write_atomically
-    from fairtune.report import FORMATS, print_report
-
-    if name == "table" and output is None:
-        print_report(found, _out())
-        return
-    page = io.StringIO()
-    if name == "table":
-        print_report(found, Console(file=page, width=200))
-    content = page.getvalue() if name == "table" else FORMATS[name](found)
-    if output is not None:
-        write_atomically(output, content)
-        _errors().print(Text(f"Wrote {output}"), soft_wrap=True)
-    elif isinstance(content, bytes):
-        typer.get_binary_stream("stdout").write(content)
-    else:
-        typer.echo(content, nl=False)
-
-
-def _write_figures(found: Any, folder: Path) -> None:
-    from fairtune.report.figures import figures, save
-
-    drawn = figures(found)
-    written = save(drawn, folder)
-    names = ", ".join(figure.name for figure in drawn) or "there is nothing to draw yet"
-    _errors().print(Text(f"Wrote {len(written)} files to {folder}: {names}"), soft_wrap=True)
 
 
 @app.command()
@@ -285,13 +187,13 @@ def devices(
 
 def _say_of_calibration(rows: list[dict[str, Any]]) -> None:
     if rows:
-        _out().print("\nLearned from runs on this machine, and used in plans:")
+        out().print("\nLearned from runs on this machine, and used in plans:")
         _print_rows(rows, as_json=False)
 
 
 def _say_of_rates(rates: Any, rows: list[dict[str, Any]]) -> None:
     if rows:
-        _out().print()
+        out().print()
         _print_rows(rows, as_json=False)
     if rates is None:
         said = "This processor was not measured yet: `fairtune devices --measure` takes a second or two."
@@ -299,7 +201,7 @@ def _say_of_rates(rates: Any, rows: list[dict[str, Any]]) -> None:
         said = "Others kept this machine busy: the processor is faster than that, and nothing was remembered."
     else:
         return
-    _errors().print(Text(f"Note: {said}"), soft_wrap=True)
+    errors().print(Text(f"Note: {said}"), soft_wrap=True)
 
 
 @app.command()
@@ -342,7 +244,7 @@ def init(
         raise SpecError(f"{output} exists; choose another name with --output, or overwrite it with --force")
     write_atomically(output, found.text)
     for remark in found.remarks:
-        _errors().print(Text(f"Note: {remark}"), soft_wrap=True)
+        errors().print(Text(f"Note: {remark}"), soft_wrap=True)
     typer.echo(f"Wrote {output}. Look it over, then: fairtune run {output}")
 
 
@@ -369,7 +271,7 @@ def export(
     from fairtune.execute.export import export_run  # with it comes torch; a wrong request is told before
     from fairtune.report.parity import parity_lines
 
-    parity = export_run(folder, asked, lambda text: _errors().print(Text(text), soft_wrap=True))
+    parity = export_run(folder, asked, lambda text: errors().print(Text(text), soft_wrap=True))
     if as_json:
         typer.echo(parity.model_dump_json(indent=1))
     else:
@@ -385,7 +287,7 @@ def _print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*(_text(value) for value in row.values()))
-    _out().print(table)
+    out().print(table)
 
 
 def _text(value: Any) -> Text:

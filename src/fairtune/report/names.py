@@ -44,8 +44,10 @@ def format_score(value: float | None) -> str:
 
 
 def signed(value: float) -> str:
-    """``+1.25``, ``−0.310``."""
-    return f"+{format_score(value)}" if value >= 0 else format_score(value)
+    """``+1.25``, ``−0.310`` or ``0``."""
+    if value == 0:
+        return "0"
+    return f"+{format_score(value)}" if value > 0 else format_score(value)
 
 
 def ends_of(low: float | None, high: float | None) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fairtune.report.collect import Report
 from fairtune.report.formats import csv_rows, json_document, latex, markdown, parquet
+from fairtune.report.html import render as html_page
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ FORMATS: dict[str, Format] = {
     "md": Format(markdown.render),
     "csv": Format(csv_rows.render),
     "json": Format(json_document.render),
+    "html": Format(html_page),
     "latex": Format(latex.render),
     "parquet": Format(parquet.render, binary=True),
 }
