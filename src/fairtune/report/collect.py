@@ -40,12 +40,16 @@ class Entry:
 
     @property
     def status(self) -> str:
-        """The record's status, or ``missing`` or ``unreadable``."""
+        """The record's status; or ``unreadable``, ``missing``, or ``waiting`` for trials."""
+        if self.record is None and self.problem is None and self.spec.tuned and self.spec.tuned.open:
+            return "waiting"
         return self.record.status if self.record else "unreadable" if self.problem else "missing"
 
     @property
     def reason(self) -> str | None:
         """Why it has no results, where somebody said so."""
+        if self.status == "waiting":
+            return self.spec.tuned.open if self.spec.tuned else None
         return self.problem or (self.record.error.message if self.record and self.record.error else None)
 
 
@@ -144,6 +148,8 @@ class Report:
     """Metrics with items that stand in the training or validation data."""
     judged: tuple[Judged, ...] = ()
     """What a judge found of trained runs."""
+    trials: tuple[Entry, ...] = ()
+    """Runs that only chose options for others; they have no scores and stand in no row."""
 
     @property
     def ok(self) -> bool:
@@ -151,7 +157,9 @@ class Report:
         return all(entry.ok for entry in self.entries) and all(found.ok for found in self.judged)
 
 
-def collect(study: str, entries: Sequence[Entry], judged: Sequence[Judged] = ()) -> Report:
+def collect(
+    study: str, entries: Sequence[Entry], judged: Sequence[Judged] = (), trials: Sequence[Entry] = ()
+) -> Report:
     """Reads the examples of all finished runs and compares every method with the base of its model."""
     tables, problems = _read_tables(entries)
     metrics = {name: metric for entry in entries for name, metric in metrics_of(entry.spec).items()}
@@ -174,7 +182,9 @@ def collect(study: str, entries: Sequence[Entry], judged: Sequence[Judged] = ())
     notes = [*problems, *_unpaired(entries, tables), *notes_of(records, bool(comparisons)), *judge_notes(judged)]
     adjusted, leaked = tuple(_adjusted(comparisons, metrics)), leaked_metrics(records)
     shown, known = tuple(rows), adjusted_judged(judged)
-    return Report(study, tuple(entries), tuple(metrics), shown, adjusted, tuple(notes), metrics, leaked, known)
+    return Report(
+        study, tuple(entries), tuple(metrics), shown, adjusted, tuple(notes), metrics, leaked, known, tuple(trials)
+    )
 
 
 Table = tuple[tuple[str, ...], Floats]
