@@ -78,6 +78,7 @@ def _bytes(memory: str) -> int:
 
 def _report(request: Any, found: Any, device: str | None, memory: str | None) -> Any:
     """The plans with where device and budget come from."""
+    from fairtune.execute.request import shapes_of
     from fairtune.report.plan_table import PlanReport
 
     study, place = request.loaded.study, found.place
@@ -91,6 +92,7 @@ def _report(request: Any, found: Any, device: str | None, memory: str | None) ->
         budget_from="by --memory" if memory else "by the study (budget.memory)" if study.budget.memory else own,
         runs=tuple((spec, found.plans[spec.run_id]) for spec in request.shapes),
         problem=found.failure,
+        tuned=tuple((search, tuple(spec.run_id for spec in shapes_of(search))) for search in request.searches),
     )
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fairtune.execute.progress import Progress
-from fairtune.records import RunRecord
+from fairtune.records import RunRecord, kept_loss
 from fairtune.study import RunSpec
 from fairtune.units import format_seconds
 
@@ -25,6 +25,16 @@ def run_name(spec: RunSpec) -> str:
     if spec.trial is not None:
         return f"{spec.cell} · {spec.trial.told}"
     return f"{spec.cell} · seed {spec.seed}" if spec.method.trains else spec.cell
+
+
+def trial_outcome(record: RunRecord) -> str:
+    """What a trial is judged by, or why it ended early; nothing for any other run."""
+    if record.spec.trial is None or record.selection is None:
+        return ""
+    loss = kept_loss(record.selection)
+    if record.selection.pruned is not None:
+        return record.selection.pruned.told
+    return "" if loss is None else f"validation loss {loss:.4g}"
 
 
 def describe(progress: Progress | None, seconds: float) -> list[str]:
@@ -142,5 +152,6 @@ class PlainWatcher:
     def ended(self, spec: RunSpec, record: RunRecord) -> None:
         """How the run ended."""
         seconds = format_seconds(sum(cost.seconds for cost in record.phases.values()))
-        why = f": {record.error.message}" if record.error else ""
+        told = record.error.message if record.error else trial_outcome(record)
+        why = f": {told}" if told else ""
         self.say(f"{self._name(spec)}: {record.status} after {seconds}{why}")

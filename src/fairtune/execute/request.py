@@ -82,13 +82,18 @@ class Request:
     @property
     def shapes(self) -> list[RunSpec]:
         """Runs to be planned: of a method that is tuned every one that trials may choose, if a plan tells it apart."""
-        shapes = [cell.shapes(NO_MATTER) if isinstance(cell, Search) else [cell] for cell in self.cells]
+        shapes = [shapes_of(cell) if isinstance(cell, Search) else [cell] for cell in self.cells]
         return list({spec.run_id: spec for group in shapes for spec in group}.values())
 
     @functools.cached_property
     def leaks(self) -> Leaks:
         """What the leak check finds in the data."""
         return find_leaks(self.loaded.task, self.splits, self.splits.fingerprint())
+
+
+def shapes_of(search: Search) -> list[RunSpec]:
+    """Every run that its trials may choose, if a plan tells it apart."""
+    return search.shapes(NO_MATTER)
 
 
 def read_request(path: Path, weights: bool = True) -> Request:

@@ -8,9 +8,9 @@ from pathlib import Path
 import psutil
 
 from fairtune.errors import RecordError, RecordVersionError
-from fairtune.execute.display import describe
+from fairtune.execute.display import describe, trial_outcome
 from fairtune.execute.progress import Progress, read_progress
-from fairtune.records import RunFolder, RunRecord, Status, checkpoints_in, kept_loss, reached
+from fairtune.records import RunFolder, RunRecord, Status, checkpoints_in, reached
 from fairtune.study import RunSpec
 
 FINAL: frozenset[Status] = frozenset({"ok", "diverged"})
@@ -66,7 +66,7 @@ class State:
     def detail(self) -> str:
         """How far it is, or why it has no results."""
         if self.record:
-            why = self.record.error.message if self.record.error else _losses(self.record)
+            why = self.record.error.message if self.record.error else trial_outcome(self.record)
             told = (why, self.interrupted)
             return "; ".join(part for part in told if part)
         if self.problem:
@@ -89,13 +89,3 @@ def state_of(spec: RunSpec, runs: Path) -> State:
         raise
     except RecordError as error:
         return State(spec, folder, None, str(error), None)
-
-
-def _losses(record: RunRecord) -> str:
-    """What a trial is judged by."""
-    if record.spec.trial is None or record.selection is None:
-        return ""
-    loss = kept_loss(record.selection)
-    if record.selection.pruned is not None:
-        return record.selection.pruned.told
-    return "" if loss is None else f"validation loss {loss:.4g}"

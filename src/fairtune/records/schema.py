@@ -262,7 +262,7 @@ class Pruned(Part):
         """In words."""
         return (
             f"pruned after epoch {self.epoch} (update {self.update} of {self.planned}): validation loss "
-            f"{self.loss:.4g}, and half of the earlier trials were at {self.limit:.4g} or less"
+            f"{self.loss:.4g}, above {self.limit:.4g}, the median of earlier trials"
         )
 
 

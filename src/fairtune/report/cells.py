@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from fairtune.evaluate.metrics import Metric
 from fairtune.records import Phase
@@ -12,21 +11,13 @@ from fairtune.report.collect import AGAINST_BASE, AMONG_METHODS, AMONG_PRECISION
 from fairtune.report.judged import JUDGED_HEADINGS, judged_rows
 from fairtune.report.leaks import LEAKED
 from fairtune.report.predicted import FITS, PHASES, Pair, is_planned, largest, mean, peak_of, whole_peak, whole_seconds
+from fairtune.report.text_table import TextTable as TextTable
 from fairtune.study import RunSpec
 from fairtune.units import format_bytes, format_count, format_seconds
 
 _MARKS = {"better": "▲", "worse": "▼", "no difference shown": "≈", "higher": "△", "lower": "▽"}
 _ARROWS = {True: " ↑", False: " ↓", None: ""}
 _MEASURED: tuple[Phase, ...] = ("train", "evaluate", "generate")
-
-
-@dataclass(frozen=True)
-class TextTable:
-    """Headings, and rows of cells. A cell is one or more parts that may stand below each other."""
-
-    title: str
-    headings: tuple[str, ...]
-    rows: tuple[tuple[tuple[str, ...], ...], ...]
 
 
 def tables(report: Report) -> list[TextTable]:

@@ -15,10 +15,12 @@ from fairtune.study.tune import MOST, TRIALS, TUNE, Range, Sampler, Space, Tune,
 from fairtune.study.vocabulary import TEACHER, MethodWords
 
 _LENGTH = frozenset({"epochs", "updates"})
-_REFUSED = {
+REFUSED = {
     "max_length": "validation examples are cut to it, so losses of two lengths would be losses of other tokens",
     TEACHER: "who teaches is no option of a trial; write the method once for each teacher",
 }
+"""Keys that cannot be searched, and why."""
+
 _SETTINGS = frozenset({"trials", "sampler"})
 
 
@@ -49,7 +51,7 @@ def shared_of(tune: Tune, methods: Sequence[MethodWords]) -> tuple[Shared, list[
     if methods and not trained:
         return Shared({}, None, None), [Problem(TUNE, "no method of the study trains; leave it out")]
     space, problems = parse_space(tune.searched, TUNE)
-    allowed = set(Training.model_fields).union(*(words.options.model_fields for words in trained)) - set(_REFUSED)
+    allowed = set(Training.model_fields).union(*(words.options.model_fields for words in trained)) - set(REFUSED)
     problems += _wrong_keys(space, allowed if methods else None, TUNE)
     problems += _no_grid(space, tune.sampler, TUNE)
     return Shared(space, tune.sampler, tune.trials), problems
@@ -78,7 +80,7 @@ def narrowed(
     mine, problems = parse_space(_without_settings(raw or {}), where)
     known = {**words.options.model_fields, **_training_fields(words)}
     problems += _of_the_study(raw or {}, where)
-    problems += _wrong_keys(mine, None if words.open else set(known) - set(_REFUSED), where)
+    problems += _wrong_keys(mine, None if words.open else set(known) - set(REFUSED), where)
     problems += _no_grid(mine, shared.sampler, where)
     problems += [
         Problem(f"{where}.{key}", f"{path}.{key} gives it a value; keep one of the two") for key in mine if key in own
@@ -127,10 +129,10 @@ def _of_the_study(raw: Any, where: str) -> list[Problem]:
 
 def _wrong_keys(space: Space, allowed: set[str] | None, where: str) -> list[Problem]:
     """``allowed``: None where nobody knows."""
-    found = [Problem(f"{where}.{key}", f"cannot be searched: {_REFUSED[key]}") for key in space if key in _REFUSED]
+    found = [Problem(f"{where}.{key}", f"cannot be searched: {REFUSED[key]}") for key in space if key in REFUSED]
     if allowed is None:
         return found
-    unknown = [key for key in space if key not in allowed and key not in _REFUSED]
+    unknown = [key for key in space if key not in allowed and key not in REFUSED]
     what = "no method of the study has it" if where == TUNE else "unknown"
     return found + [Problem(f"{where}.{key}", f"{what}; {suggest(key, allowed)}") for key in unknown]
 
