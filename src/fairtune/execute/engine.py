@@ -33,10 +33,10 @@ class Watcher(Protocol):
         """Something worth a line."""
 
     def begin(self, specs: Sequence[RunSpec], done: dict[str, RunRecord], total: int) -> None:
-        """The runs of the study as far as they are known, the records there are already, and how many will be."""
+        """The runs that wait for no trial, all records there are already, and how many runs there will be."""
 
     def join(self, spec: RunSpec, record: RunRecord | None) -> None:
-        """A run that may not have been known, and its record."""
+        """The next run, which may be new, and its record."""
 
     def moved(self, spec: RunSpec, progress: Progress | None, seconds: float) -> None:
         """A run goes on."""
@@ -84,10 +84,10 @@ class _Session:
         """Looks at what there is, and plans what is missing and known. Gives the runs that wait for no trial."""
         states, resolved = self.states(request.settled), resolve(request, self._runs)
         later = [state_of(spec, self._runs) for spec in resolved.request.specs if spec.tuned and spec.tuned.chosen]
-        known = [*states, *resolved.trials, *later]
-        done = {state.spec.run_id: state.record for state in known if state.record and self._is_final(state)}
+        every = [*states, *resolved.trials, *later]
+        done = {state.spec.run_id: state.record for state in every if state.record and self._is_final(state)}
         to_come = sum(search.trials + len(search.drafts) for search in request.searches)
-        self._watcher.begin([state.spec for state in known], done, len(states) + to_come)
+        self._watcher.begin([state.spec for state in states], done, len(states) + to_come)
         self._plan([*states, *resolved.trials])
         return states
 

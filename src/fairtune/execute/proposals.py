@@ -32,12 +32,12 @@ class Past:
     """An earlier trial.
 
     Attributes:
-        state: ``open`` where it is not done.
+        state: ``open`` where it is not done; ``diverged`` is the worst there is, ``failed`` says nothing of the values.
         loss: validation loss of one that is complete; ``losses``: after each epoch, of one that was pruned too.
     """
 
     values: Values
-    state: Literal["complete", "pruned", "failed", "open"] = "open"
+    state: Literal["complete", "pruned", "diverged", "failed", "open"] = "open"
     loss: float | None = None
     losses: tuple[float, ...] = ()
 
@@ -109,8 +109,10 @@ def _distribution(values: Any) -> Any:
 def _told(one: Past, space: Space, distributions: dict[str, Any]) -> Any:
     optuna = _optuna()
     states = optuna.trial.TrialState
-    # One that is open has its place in the order, and nothing to tell.
-    state = {"complete": states.COMPLETE, "pruned": states.PRUNED}.get(one.state, states.FAIL)
+    # One that is open has its place in the order, and nothing to tell. What is pruned without a value ranks last: one
+    # that diverged, told as failed, would be forgotten, and its neighbours tried again and again.
+    known = {"complete": states.COMPLETE, "pruned": states.PRUNED, "diverged": states.PRUNED}
+    state = known.get(one.state, states.FAIL)
     params = {key: _place(values, one.values[key]) for key, values in space.items()}
     seen = dict(enumerate(one.losses, 1))
     return optuna.trial.create_trial(

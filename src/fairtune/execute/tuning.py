@@ -58,7 +58,7 @@ class Tuning:
                 "possible": len(past) if self._exhausted else chances.possible,
                 "trials": len(done),
                 "pruned": sum(one.state == "pruned" for one in past),
-                "failed": sum(one.state == "failed" for one in past),
+                "failed": sum(one.state in ("failed", "diverged") for one in past),
                 "runs": tuple(state.spec.run_id for state in self.trials),
                 "chosen": best.values if over and best else None,
                 "validation_loss": best.loss if over and best else None,
@@ -92,7 +92,7 @@ def _past(state: State) -> Past:
     if record is None or record.status == "interrupted":
         return Past(values)
     if record.status != "ok" or record.selection is None:
-        return Past(values, "failed")
+        return Past(values, "diverged" if record.status == "diverged" else "failed")
     losses = record.selection.validation_losses
     if record.selection.pruned is not None:
         return Past(values, "pruned", None, losses)

@@ -120,8 +120,8 @@ def _unequal_note(names: Sequence[str], specs: Sequence[RunSpec]) -> list[str]:
     counts = [_trials(spec) for spec in specs]
     if len(set(counts)) < 2:
         return []
-    told = ", ".join(f"{name} {count or 'none'}" for name, count in zip(names, counts, strict=True))
-    return [f"Unequal chances: trials were {told}. More trials find better options by themselves."]
+    told = ", ".join(f"{name} {_counted(count)}" for name, count in zip(names, counts, strict=True))
+    return [f"Unequal chances: {told}. A method gains by trials alone; read comparisons with that in mind."]
 
 
 def _edges(found: Chances) -> Iterator[str]:
