@@ -3,12 +3,15 @@
 import itertools
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
 
+import fairtune.execute.request as asking
+from fairtune.data.corpus import Examples
 from fairtune.errors import SpecError
 from fairtune.execute import State, read_request, resolve, vocabulary
 from fairtune.execute.proposals import STARTUP, Past, foreseen, propose
@@ -195,13 +198,14 @@ def test_a_teacher_that_is_tuned_is_refused_and_one_that_is_not_teaches(tmp_path
     assert search.trial(1, {"learning_rate": 1e-4}).teacher.run_id == teacher.run_id
 
 
-def test_an_empty_validation_part_is_told_since_nothing_can_be_chosen_on_it(tmp_path, llama):
-    tiny.write_jsonl(tmp_path / "empty.jsonl", [{"prompt": "p", "completion": 1.5}])
-    task = {"name": "t", "train": "rows.jsonl", "test": 5, "validation": "empty.jsonl", "on_bad_rows": "skip"}
+def test_an_empty_validation_part_is_told_since_nothing_can_be_chosen_on_it(tmp_path, llama, monkeypatch):
+    path = study(tmp_path, llama, tune={"learning_rate": [1e-4, 1e-3]})
+    splits = replace(read_request(path).splits, validation=Examples.of([]))
+    monkeypatch.setattr(asking, "load_splits", lambda *_: splits)
     with pytest.raises(
         SpecError, match=r"task\.validation: `tune` chooses by validation loss, and the validation part"
     ):
-        read_request(study(tmp_path, llama, task=task, tune={"learning_rate": [1e-4, 1e-3]}))
+        read_request(path)
 
 
 def test_what_a_device_cannot_do_is_told_of_every_choice(tmp_path, llama):
