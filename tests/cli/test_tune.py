@@ -98,7 +98,7 @@ def test_the_lowest_validation_loss_was_chosen_and_the_run_says_among_what(finis
 
 def test_progress_counts_trials_and_reports_have_none(finished):
     folder, result = finished
-    assert "11 runs, 0 done before" in result.stderr
+    assert "11 runs, 0 done before\n6 of them trials" in result.stderr
     for words in (
         "[2/11] llama",
         "full · fp32 · trial 1 of 3: learning_rate=",

@@ -128,6 +128,13 @@ def test_a_method_that_searches_an_option_is_told_from_one_that_gives_it(tmp_pat
     assert labels == {"lora rank=tuned", "lora rank=16"}
 
 
+def test_a_method_that_takes_any_key_searches_any_and_of_the_study_what_it_is_known_to_have(tmp_path):
+    text = HEAD + "methods: [lora, peft: {type: loha, tune: {r: [2, 4]}}]\n" + RATES
+    search = searches(tmp_path, text)["peft"]
+    assert list(search.space) == ["learning_rate", "r"]
+    assert search.trial(1, {"learning_rate": 1e-4, "r": 4}).method.options["r"] == 4
+
+
 def test_a_method_alone_may_be_tuned_and_the_others_stay_as_they_are(tmp_path):
     text = HEAD + "methods: [full, lora: {tune: {rank: [2, 4]}}]\ntune: {trials: 2}\n"
     untouched = runs_of(tmp_path, HEAD + "methods: [full, lora]\n")
@@ -166,6 +173,7 @@ def test_a_method_alone_may_be_tuned_and_the_others_stay_as_they_are(tmp_path):
         ("[base: {tune: {rank: [4]}}]", "{trials: 2}", "tune"),
         ("[lora]", "{updates: [1, 2], epochs: [1, 2]}", "stands beside updates"),
         ("[lora]", "3", "tune: 3"),
+        ("[lora: {tune: 3}]", "{trials: 2}", "methods[0].lora.tune: 3: keys with what to search are needed"),
     ],
 )
 def test_what_is_wrong_is_told_when_the_study_is_read(tmp_path, methods, tune, told):

@@ -88,6 +88,9 @@ class _Session:
         done = {state.spec.run_id: state.record for state in every if state.record and self._is_final(state)}
         to_come = sum(search.trials + len(search.drafts) for search in request.searches)
         self._watcher.begin([state.spec for state in states], done, len(states) + to_come)
+        if request.searches:
+            trials = sum(search.trials for search in request.searches)
+            self._watcher.say(f"{trials} of them trials, which choose options by validation loss")
         self._plan([*states, *resolved.trials])
         return states
 

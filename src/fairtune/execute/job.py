@@ -133,7 +133,8 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
     if spec.training is not None:
         _train(spec.training, spec, folder, tuned, prepared, course, meter, happened, world)
         meter.widen(world.group.largest)
-        tuned = world.whole(tuned, lambda: _attached(spec, prepared, course, meter))
+        if spec.trial is None:
+            tuned = world.whole(tuned, lambda: _attached(spec, prepared, course, meter))
         world.group.close()
         if world.group.rank:
             del tuned, prepared

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fairtune.study import Range, Space
-from fairtune.study.tune import MOST, Sampler, possible
+from fairtune.study.tune import MOST, Choices, Sampler, possible
 
 STARTUP = 4
 """Trials that `tpe` draws at random, before it has seen enough to be guided."""
@@ -87,14 +87,15 @@ def _sampler(space: Space, sampler: Sampler, seed: int) -> Any:
     samplers = _optuna().samplers
     if sampler == "grid":
         # It takes the point whose place, in an order that the seed decides, is the trial's number.
-        return samplers.GridSampler({key: list(range(_count(values))) for key, values in space.items()}, seed=seed)
+        return samplers.GridSampler({key: list(range(len(values))) for key, values in _listed(space)}, seed=seed)
     if sampler == "random":
         return samplers.RandomSampler(seed=seed)
     return samplers.TPESampler(n_startup_trials=STARTUP, seed=seed)
 
 
-def _count(values: Any) -> int:
-    return values.size or 0 if isinstance(values, Range) else len(values)
+def _listed(space: Space) -> list[tuple[str, Choices]]:
+    """What has choices; a study that has a range is refused a grid."""
+    return [(key, values) for key, values in space.items() if not isinstance(values, Range)]
 
 
 def _distribution(values: Any) -> Any:

@@ -153,7 +153,7 @@ def _judge(
 
 
 def _nothing_to_choose_on(loaded: LoadedStudy, splits: Splits) -> list[Problem]:
-    if loaded.tuning is None or len(splits.validation):
+    if loaded.terms is None or len(splits.validation):
         return []
     told = (
         "`tune` chooses by validation loss, and the validation part is empty; give a share, a number of rows or a file"

@@ -42,7 +42,7 @@ def expand(
     labels: tuple[str, ...] = (),
     benchmarks: Sequence[BenchmarkChoice] = (),
 ) -> list[RunSpec]:
-    """The RunSpecs of a study that tunes nothing; see :func:`expand_cells`."""
+    """The RunSpecs of a study, as :func:`expand_cells`; of a method that is tuned, runs whose options are open."""
     given = (loaded, vocabulary, identify_model, task_fingerprint, resolve_augment, labels, benchmarks)
     return [run for cell in expand_cells(*given) for run in (cell.drafts if isinstance(cell, Search) else (cell,))]
 
@@ -95,10 +95,10 @@ def expand_cells(
 def _named(
     drafts: list[RunSpec], candidate: Candidate, loaded: LoadedStudy, vocabulary: Vocabulary
 ) -> list[RunSpec | Search]:
-    if not candidate.space or loaded.tuning is None:
+    if not candidate.space or loaded.terms is None:
         return [draft.model_copy(update={"run_id": run_id(draft)}) for draft in drafts]
     refine = _refine(candidate, loaded, vocabulary)
-    return [Search.of(drafts, candidate.space, loaded.tuning.sampler, loaded.tuning.trials, refine)]
+    return [Search.of(drafts, candidate.space, loaded.terms.sampler, loaded.terms.trials, refine)]
 
 
 def _refine(candidate: Candidate, loaded: LoadedStudy, vocabulary: Vocabulary) -> Refine:

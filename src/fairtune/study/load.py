@@ -16,7 +16,7 @@ from fairtune.study.problems import problems_of
 from fairtune.study.spec import AugmentChoice, Study, Training
 from fairtune.study.task import Task
 from fairtune.study.tune import TUNE
-from fairtune.study.tuned_options import Tuning, shared_of, tuning_of
+from fairtune.study.tuned_options import Terms, shared_of, terms_of
 from fairtune.study.vocabulary import Vocabulary
 from fairtune.study.yaml_file import read_yaml
 
@@ -35,7 +35,7 @@ class LoadedStudy:
     root: Path
     task_root: Path
     augments: tuple[AugmentChoice | None, ...] = (None,)
-    tuning: Tuning | None = None
+    terms: Terms | None = None
     """How methods are tuned; None where the study does not ask for it."""
 
     def place_of(self, metric: str) -> str:
@@ -61,14 +61,14 @@ def load_study(path: Path, vocabulary: Vocabulary) -> LoadedStudy:
     study, problems = _validate(Study, raw)
     root = path.resolve().parent
     task, task_root, task_problems = _load_task(raw.get("task"), root, vocabulary)
-    candidates, tuning, method_problems = _parse_methods(raw, study, vocabulary)
+    candidates, terms, method_problems = _parse_methods(raw, study, vocabulary)
     augments, augment_problems = _parse_augments(raw, vocabulary)
     metrics = _metric_names(raw, task)
     unknown = _unknown_metrics(metrics, raw, vocabulary)
     problems = _without_parents([*problems, *task_problems, *method_problems, *augment_problems, *unknown])
     if problems or study is None or task is None:
         raise SpecError(problems, str(path))
-    return LoadedStudy(study, task, tuple(candidates), metrics, root, task_root, tuple(augments), tuning)
+    return LoadedStudy(study, task, tuple(candidates), metrics, root, task_root, tuple(augments), terms)
 
 
 def load_task(path: Path) -> Task:
@@ -118,7 +118,7 @@ def _load_task(value: Any, root: Path, vocabulary: Vocabulary) -> tuple[Task | N
 
 def _parse_methods(
     raw: dict[str, Any], study: Study | None, vocabulary: Vocabulary
-) -> tuple[list[Candidate], Tuning | None, list[Problem]]:
+) -> tuple[list[Candidate], Terms | None, list[Problem]]:
     asked = raw.get("methods")
     training = study.training if study else Training()
     if asked is None:
@@ -131,8 +131,8 @@ def _parse_methods(
         return candidates, None, [found for found in problems if not (unknown and f".{TUNE}" in found.path)]
     shared, wrong = shared_of(study.tune, named_methods(entries, vocabulary))
     candidates, problems = parse_methods(entries, vocabulary, training, shared)
-    tuning, nothing = tuning_of(shared, [candidate.space for candidate in candidates])
-    return candidates, tuning, [*wrong, *problems, *([] if wrong or problems else nothing)]
+    terms, nothing = terms_of(shared, [candidate.space for candidate in candidates])
+    return candidates, terms, [*wrong, *problems, *([] if wrong or problems else nothing)]
 
 
 def _parse_augments(raw: dict[str, Any], vocabulary: Vocabulary) -> tuple[list[AugmentChoice | None], list[Problem]]:

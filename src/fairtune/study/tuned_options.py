@@ -34,7 +34,7 @@ class Shared:
 
 
 @dataclass(frozen=True)
-class Tuning:
+class Terms:
     """How every method of a study is tuned: by which sampler, in how many trials at most."""
 
     sampler: Sampler
@@ -77,9 +77,10 @@ def narrowed(
     if not words.trains:
         return {}, []
     where = f"{path}.{TUNE}"
-    mine, problems = parse_space(_without_settings(raw or {}), where)
+    raw = {} if raw is None else raw
+    mine, problems = parse_space(_without_settings(raw), where)
     known = {**words.options.model_fields, **_training_fields(words)}
-    problems += _of_the_study(raw or {}, where)
+    problems += _of_the_study(raw, where)
     problems += _wrong_keys(mine, None if words.open else set(known) - set(REFUSED), where)
     problems += _no_grid(mine, shared.sampler, where)
     problems += [
@@ -97,7 +98,7 @@ def narrowed(
     return space, problems or _too_many(space, where)
 
 
-def tuning_of(shared: Shared, spaces: Iterable[Space]) -> tuple[Tuning, list[Problem]]:
+def terms_of(shared: Shared, spaces: Iterable[Space]) -> tuple[Terms, list[Problem]]:
     """How all methods are tuned.
 
     Args:
@@ -109,7 +110,7 @@ def tuning_of(shared: Shared, spaces: Iterable[Space]) -> tuple[Tuning, list[Pro
     sizes = [size for space in searched if (size := possible(space)) is not None]
     trials = shared.trials or (max(sizes, default=TRIALS) if sampler == "grid" else TRIALS)
     told = "nothing is left to search: no key is given, or every method that has it gives it a value"
-    return Tuning(sampler, trials), [] if searched else [Problem(TUNE, told)]
+    return Terms(sampler, trials), [] if searched else [Problem(TUNE, told)]
 
 
 def _training_fields(words: MethodWords) -> dict[str, FieldInfo]:
@@ -124,7 +125,7 @@ def _without_settings(raw: Any) -> Any:
 
 def _of_the_study(raw: Any, where: str) -> list[Problem]:
     told = f"every method has the same; write it in the study's own `{TUNE}`"
-    return [Problem(f"{where}.{key}", told) for key in raw if key in _SETTINGS]
+    return [Problem(f"{where}.{key}", told) for key in _SETTINGS if isinstance(raw, Mapping) and key in raw]
 
 
 def _wrong_keys(space: Space, allowed: set[str] | None, where: str) -> list[Problem]:
