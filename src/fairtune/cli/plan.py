@@ -42,14 +42,14 @@ def plan(
     nursery, errors = Nursery(), Console(stderr=True)
     nursery.warm()  # while the study is read
     request = _request(study, device)
-    budget = request.loaded.study.budget
+    budget, specs = request.loaded.study.budget, request.shapes
     asked = PlanRequest(
-        specs=request.specs,
+        specs=tuple(specs),
         device=device or budget.device,
         memory_bytes=asked_bytes or budget.memory,
         thorough=not quick,
     )
-    with Counted(errors, len(request.specs), asked.thorough) as counted:
+    with Counted(errors, len(specs), asked.thorough) as counted:
         try:
             found = make_plans(asked, nursery, counted.tell)
         except KeyboardInterrupt:
@@ -82,6 +82,7 @@ def _bytes(memory: str) -> int:
 
 def _report(request: Any, found: Any, device: str | None, memory: str | None) -> Any:
     """The plans with where device and budget come from."""
+    from fairtune.execute.request import shapes_of
     from fairtune.report.plan_table import PlanReport
 
     study, place = request.loaded.study, found.place
@@ -93,8 +94,9 @@ def _report(request: Any, found: Any, device: str | None, memory: str | None) ->
         device_from="by --device" if device else f"by the study (budget.device: {study.budget.device})",
         budget_bytes=place.budget_bytes if place else None,
         budget_from="by --memory" if memory else "by the study (budget.memory)" if study.budget.memory else own,
-        runs=tuple((spec, found.plans[spec.run_id]) for spec in request.specs),
+        runs=tuple((spec, found.plans[spec.run_id]) for spec in request.shapes),
         problem=found.failure,
+        tuned=tuple((search, tuple(spec.run_id for spec in shapes_of(search))) for search in request.searches),
     )
 
 

@@ -61,16 +61,21 @@ def _require_format(name: str, output: Path | None) -> None:
 
 def collect_report(request: Any, runs: Path) -> Any:
     """Everything there is of a study's runs, compared."""
-    from fairtune.execute import judge_states, state_of
+    from fairtune.execute import judge_states, resolve, state_of
     from fairtune.report import Entry, Judged, collect
 
-    states = [state_of(spec, runs) for spec in request.specs]
-    entries = [Entry(state.spec, state.folder, state.record, state.problem) for state in states]
+    found = resolve(request, runs)
+    states = [state_of(spec, runs) for spec in found.request.specs]
+    entries, trials = (
+        [Entry(state.spec, state.folder, state.record, state.problem) for state in group]
+        for group in (states, found.trials)
+    )
     judged = [
         Judged(state.run, state.against, state.judge.model.name, state.record, state.problem)
-        for state in judge_states(request, runs)
+        for state in judge_states(found.request, runs)
     ]
-    return collect(request.loaded.study.name, entries, judged, request.loaded.study.margins)
+    study = request.loaded.study
+    return collect(study.name, entries, judged, study.margins, trials)
 
 
 def show_report(request: Any, runs: Path, study: Path) -> int:

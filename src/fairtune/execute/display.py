@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fairtune.execute.progress import Progress
-from fairtune.records import RunRecord
+from fairtune.records import RunRecord, kept_loss
 from fairtune.study import RunSpec
 from fairtune.units import format_seconds
 
@@ -22,7 +22,19 @@ _COLOURS = {"ok": "green", "interrupted": "yellow", "waiting": "dim"}
 
 def run_name(spec: RunSpec) -> str:
     """What a run's line begins with."""
+    if spec.trial is not None:
+        return f"{spec.cell} · {spec.trial.told}"
     return f"{spec.cell} · seed {spec.seed}" if spec.method.trains else spec.cell
+
+
+def trial_outcome(record: RunRecord) -> str:
+    """What a trial is judged by, or why it ended early; nothing for any other run."""
+    if record.spec.trial is None or record.selection is None:
+        return ""
+    loss = kept_loss(record.selection)
+    if record.selection.pruned is not None:
+        return record.selection.pruned.told
+    return "" if loss is None else f"validation loss {loss:.4g}"
 
 
 def describe(progress: Progress | None, seconds: float) -> list[str]:
@@ -58,12 +70,15 @@ class LiveWatcher:
         """A line above the table."""
         self._console.print(Text(text, style="dim"))
 
-    def begin(self, specs: Sequence[RunSpec], done: dict[str, RunRecord]) -> None:
+    def begin(self, specs: Sequence[RunSpec], done: dict[str, RunRecord], total: int) -> None:
         """All runs, in order."""
         for spec in specs:
-            self._names[spec.run_id] = run_name(spec)
-            record = done.get(spec.run_id)
-            self._rows[spec.run_id] = [record.status if record else "waiting", "", "", "", ""]
+            self.join(spec, done.get(spec.run_id))
+
+    def join(self, spec: RunSpec, record: RunRecord | None) -> None:
+        """A line more, unless it is there."""
+        self._names[spec.run_id] = run_name(spec)
+        self._rows.setdefault(spec.run_id, [record.status if record else "waiting", "", "", "", ""])
 
     def moved(self, spec: RunSpec, progress: Progress | None, seconds: float) -> None:
         """The run's line changes."""
@@ -96,7 +111,8 @@ class PlainWatcher:
         self._console = console
         self._last: tuple[str, str | None] = ("", None)
         self._told = 0.0
-        self._place: dict[str, str] = {}
+        self._place: dict[str, int] = {}
+        self._total = 0
 
     def __enter__(self) -> PlainWatcher:
         return self
@@ -110,10 +126,18 @@ class PlainWatcher:
         """The text."""
         self._console.print(Text(text), soft_wrap=True)
 
-    def begin(self, specs: Sequence[RunSpec], done: dict[str, RunRecord]) -> None:
+    def begin(self, specs: Sequence[RunSpec], done: dict[str, RunRecord], total: int) -> None:
         """How many runs there are, and how many are left."""
-        self._place = {spec.run_id: f"[{index}/{len(specs)}]" for index, spec in enumerate(specs, start=1)}
-        self.say(f"{len(specs)} runs, {len(done)} done before")
+        self._place = {spec.run_id: index for index, spec in enumerate(specs, start=1)}
+        self._total = total
+        self.say(f"{total} runs, {len(done)} done before")
+
+    def join(self, spec: RunSpec, record: RunRecord | None) -> None:
+        """Its place is behind those that are known."""
+        self._place.setdefault(spec.run_id, len(self._place) + 1)
+
+    def _name(self, spec: RunSpec) -> str:
+        return f"[{self._place[spec.run_id]}/{self._total}] {run_name(spec)}"
 
     def moved(self, spec: RunSpec, progress: Progress | None, seconds: float) -> None:
         """A new phase, or time enough since the last line."""
@@ -123,10 +147,11 @@ class PlainWatcher:
         self._last, self._told = key, time.monotonic()
         phase, steps, loss, speed, left = describe(progress, seconds)
         parts = [phase, steps, f"loss {loss}" if loss else "", f"{speed} tokens/s" if speed else "", left]
-        self.say(f"{self._place[spec.run_id]} {run_name(spec)}: {', '.join(part for part in parts if part)}")
+        self.say(f"{self._name(spec)}: {', '.join(part for part in parts if part)}")
 
     def ended(self, spec: RunSpec, record: RunRecord) -> None:
         """How the run ended."""
         seconds = format_seconds(sum(cost.seconds for cost in record.phases.values()))
-        why = f": {record.error.message}" if record.error else ""
-        self.say(f"{self._place[spec.run_id]} {run_name(spec)}: {record.status} after {seconds}{why}")
+        told = record.error.message if record.error else trial_outcome(record)
+        why = f": {told}" if told else ""
+        self.say(f"{self._name(spec)}: {record.status} after {seconds}{why}")

@@ -42,6 +42,9 @@ def finished(folder: RunFolder) -> RunRecord:
     if record.status != "ok":
         why = f": {record.error.message}" if record.error else ""
         raise RecordError(f"run {record.run_id} ({record.spec.cell}): ended as '{record.status}'{why}")
+    if record.spec.trial is not None:
+        told = f"run {record.run_id} ({record.spec.cell}): is {record.spec.trial.told}, whose weights were not kept"
+        raise RecordError(f"{told}; the study's final runs have theirs")
     return record
 
 

@@ -55,6 +55,7 @@ from fairtune.records import (
     LossScaling,
     MetricValue,
     Parameters,
+    Pruned,
     Resumption,
     RunFolder,
     Selection,
@@ -63,7 +64,7 @@ from fairtune.records import (
     write_lines,
 )
 from fairtune.study import RunSpec, Training
-from fairtune.train.loop import TrainingResult, train
+from fairtune.train.loop import Limits, TrainingResult, train
 from fairtune.train.parallel import ALONE, World, join_ranks
 from fairtune.train.scaling import Scaling
 
@@ -132,12 +133,15 @@ def run_job(spec: RunSpec, folder: RunFolder, meter: PhaseMeter, happened: Happe
     if spec.training is not None:
         _train(spec.training, spec, folder, tuned, prepared, course, meter, happened, world)
         meter.widen(world.group.largest)
-        tuned = world.whole(tuned, lambda: _attached(spec, prepared, course, meter))
+        if spec.trial is None:
+            tuned = world.whole(tuned, lambda: _attached(spec, prepared, course, meter))
         world.group.close()
         if world.group.rank:
             del tuned, prepared
             release_memory(meter.device)  # torch's launcher keeps this process until the last has ended
             return
+        if spec.trial is not None:
+            return  # the validation loss is all that it is for: no weights are kept, nothing of the test part is seen
         artifact = METHODS[spec.method.name].acting(spec.method.options).artifact
         if artifact:
             tuned.save(folder.path / artifact)
@@ -233,19 +237,24 @@ def _train(
         attempt = Attempt(spec, folder, course, meter, curve, group)
         happened.resumed = attempt.resumed
         parts, kept = (prepared.train, prepared.validation), attempt.checkpoints
-        result = train(tuned, *parts, training, spec.seed, scratch, curve, kept, world)
+        limits = spec.trial.limits if spec.trial else ()
+        result = train(tuned, *parts, training, spec.seed, scratch, curve, kept, world, limits)
     happened.tokens = _token_counts(result, prepared.cut, tuned.model.batching.packed)
     happened.throughput = Throughput(train_tokens_per_second=result.tokens / result.update_seconds)
-    happened.selection = _selection(result, training, course.updates)
+    happened.selection = _selection(result, training, course.updates, limits)
     happened.loss_scaling = _scaled(result.scaling, result.updates)
 
 
-def _selection(result: TrainingResult, training: Training, planned: int) -> Selection:
-    losses, stopped = result.validation_losses, None
-    if training.early_stopping is not None and result.updates < planned:
-        stopped = EarlyStop(patience=training.early_stopping, epoch=len(losses), update=result.updates, planned=planned)
+def _selection(result: TrainingResult, training: Training, planned: int, limits: Limits) -> Selection:
+    losses, stopped, pruned = result.validation_losses, None, None
+    at = {"epoch": len(losses), "update": result.updates, "planned": planned}
+    if result.pruned:
+        pruned = Pruned.model_validate({**at, "loss": min(losses), "limit": limits[len(losses) - 1]})
+    elif training.early_stopping is not None and result.updates < planned:
+        stopped = EarlyStop(patience=training.early_stopping, **at)
     rule = "lowest validation loss" if training.keep == "best" else "last epoch"
-    return Selection(best_epoch=result.best_epoch, validation_losses=losses, rule=rule, stopped=stopped)
+    found = {"best_epoch": result.best_epoch, "validation_losses": losses}
+    return Selection.model_validate({**found, "rule": rule, "stopped": stopped, "pruned": pruned})
 
 
 def _scaled(scaling: Scaling | None, updates: int) -> LossScaling | None:

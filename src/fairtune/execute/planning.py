@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import torch
 from fairtune.data import Splits
 from fairtune.errors import FairtuneError
 from fairtune.execute.advice import advised
+from fairtune.execute.alike import alike_key
 from fairtune.execute.items import own_splits, training_texts
 from fairtune.execute.workload import Texts, read_texts, workload_of
 from fairtune.methods import METHODS
@@ -35,9 +35,6 @@ from fairtune.plan.verdict import MARGIN, binding_of, fit_of, highest
 from fairtune.records import Phase, Plan, PlannedPhase
 from fairtune.study import Precision, RunSpec
 from fairtune.units import format_bytes
-
-# What a recipe says that changes neither memory nor the work of an update.
-_NO_MATTER = {"learning_rate", "schedule", "warmup", "weight_decay", "max_grad_norm", "keep", "early_stopping"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ class Planner:
 
     def plan(self, spec: RunSpec) -> Plan:
         """Of one run. What cannot be planned is a plan that says why."""
-        key = _key(spec)
+        key = alike_key(spec)
         if key not in self._plans:
             try:
                 self._plans[key] = self._planned(spec)
@@ -194,18 +191,6 @@ def plan_runs(
         plans[spec.run_id] = planner.plan(spec)
         done(count)
     return advised(specs, plans, planner.plan) if thorough else plans
-
-
-def _key(spec: RunSpec) -> str:
-    """Equal for runs that differ in nothing that a plan depends on: seeds and rates, say."""
-    ignored = {"run_id", "study", "seed", "checkpoint", "allow_leakage", "allow_unsafe_code"}
-    told = spec.model_dump(mode="json", exclude=ignored)
-    told["method"] = {"name": spec.method.name, "options": told["method"]["options"]}
-    told["budget"] = {"batch_tokens": spec.budget.batch_tokens}
-    training = told["training"]
-    if training is not None:
-        told["training"] = {key: value for key, value in training.items() if key not in _NO_MATTER}
-    return json.dumps(told, sort_keys=True)
 
 
 def _clock_of(device: Device) -> Clock | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from fairtune.data.shapes.columns import shown
 from fairtune.data.shapes.labels import parse
 from fairtune.errors import ModelError, Problem, SpecError, suggest
 from fairtune.evaluate.metrics import METRICS, Facts, Metric, metrics_of
+from fairtune.execute.alike import NO_MATTER
 from fairtune.execute.augment import beyond_data, resolve_augment
 from fairtune.execute.benchmarks import find_benchmarks
 from fairtune.execute.confined import beyond_sandbox
@@ -29,9 +30,10 @@ from fairtune.study import (
     MethodWords,
     Precision,
     RunSpec,
+    Search,
     Task,
     Vocabulary,
-    expand,
+    expand_cells,
     find_pairs,
     load_study,
     resolve_judge,
@@ -66,11 +68,34 @@ class Request:
     judge: JudgeChoice | None = None
     pairs: tuple[tuple[RunSpec, RunSpec], ...] = ()
     """What the judge is to compare: runs, and those that they are compared with."""
+    cells: tuple[RunSpec | Search, ...] = ()
+    """The same runs, those of a method that is tuned together: what they are its trials decide."""
+
+    @property
+    def searches(self) -> list[Search]:
+        """Methods that are tuned."""
+        return [cell for cell in self.cells if isinstance(cell, Search)]
+
+    @property
+    def settled(self) -> list[RunSpec]:
+        """Runs that are known before any trial."""
+        return [cell for cell in self.cells if isinstance(cell, RunSpec)]
+
+    @property
+    def shapes(self) -> list[RunSpec]:
+        """Runs to be planned: of a method that is tuned every one that trials may choose, if a plan tells it apart."""
+        shapes = [shapes_of(cell) if isinstance(cell, Search) else [cell] for cell in self.cells]
+        return list({spec.run_id: spec for group in shapes for spec in group}.values())
 
     @functools.cached_property
     def leaks(self) -> Leaks:
         """What the leak check finds in the data."""
         return find_leaks(self.loaded.task, self.splits, self.splits.fingerprint())
+
+
+def shapes_of(search: Search) -> list[RunSpec]:
+    """Every run that its trials may choose, if a plan tells it apart."""
+    return search.shapes(NO_MATTER)
 
 
 def read_request(path: Path, weights: bool = True, automatic: Precision | None = None) -> Request:
@@ -96,10 +121,11 @@ def read_request(path: Path, weights: bool = True, automatic: Precision | None =
         *_unsuited(loaded, splits),
         *beyond_sandbox(loaded),
         *beyond_data(loaded.augments, splits),
+        *_nothing_to_choose_on(loaded, splits),
     ]
     if problems:
         raise SpecError(problems, str(path))
-    specs = expand(
+    cells = expand_cells(
         loaded,
         words,
         identified,
@@ -108,11 +134,13 @@ def read_request(path: Path, weights: bool = True, automatic: Precision | None =
         splits.labels,
         find_benchmarks(loaded, str(path)),
     )
-    problems = [*beyond_limits(specs), *_wrong_margins(loaded, specs)]
+    specs = [spec for cell in cells for spec in (cell.drafts if isinstance(cell, Search) else (cell,))]
+    request = Request(loaded, tuple(specs), splits, cells=tuple(cells))
+    problems = [*beyond_limits(request.shapes), *_wrong_margins(loaded, specs)]
     if problems:
         raise SpecError(problems, str(path))
     judge, pairs = _judge(loaded, specs, identified, str(path))
-    return Request(loaded, tuple(specs), splits, judge, tuple(pairs))
+    return replace(request, judge=judge, pairs=tuple(pairs))
 
 
 def _judge(
@@ -138,6 +166,15 @@ def _wrong_margins(loaded: LoadedStudy, specs: Sequence[RunSpec]) -> Iterator[Pr
             yield Problem(f"margins.{name}", f"the study has no such number; {suggest(name, known)}")
         elif known[name].higher_is_better is None:
             yield Problem(f"margins.{name}", "neither way is better by itself, so nothing can be lost; leave it out")
+
+
+def _nothing_to_choose_on(loaded: LoadedStudy, splits: Splits) -> list[Problem]:
+    if loaded.terms is None or len(splits.validation):
+        return []
+    told = (
+        "`tune` chooses by validation loss, and the validation part is empty; give a share, a number of rows or a file"
+    )
+    return [Problem("task.validation", told)]
 
 
 def _nothing_to_judge(loaded: LoadedStudy, facts: Facts) -> list[Problem]:

@@ -69,6 +69,8 @@ def workload_of(spec: RunSpec, texts: Texts, scratch: Path) -> tuple[Workload, A
         assumed += ("augmented copies are taken to be as long as the other examples, and their time is not counted",)
     if spec.benchmarks:
         assumed += ("benchmarks are not simulated: rows of as many tokens, but prompts of their own",)
+    if spec.trial is not None:
+        return work, amount, assumed  # nothing is scored
     return *_scoring(spec, texts, work, amount), assumed
 
 

@@ -181,11 +181,12 @@ def learn(device: str, processor: str, plan: Plan, costs: Mapping[Phase, PhaseCo
 def learn_from(record: RunRecord) -> Learned | None:
     """Learns from a record; None where its plan is not of what was measured.
 
-    So it is if the run did not end well, was resumed, was shared by processes (each has buffers for the others), or did
-    what is not simulated: changed copies of examples, benchmarks.
+    So it is if the run did not end well, was resumed, was pruned, was shared by processes (each has buffers for the
+    others), or did what is not simulated: changed copies of examples, benchmarks.
     """
     spec, place = record.spec, record.provenance
     other = spec.ranks > 1 or spec.augment is not None or bool(spec.benchmarks) or bool(record.resumed)
+    other = other or (record.selection is not None and record.selection.pruned is not None)
     if record.status != "ok" or other or record.plan.device is None or place is None or place.device_name is None:
         return None
     where = place_of(record.plan.device, spec.precision)

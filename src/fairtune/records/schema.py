@@ -248,6 +248,24 @@ class EarlyStop(Part):
     planned: int = Field(description="updates there would have been; the learning rate was scheduled over these")
 
 
+class Pruned(Part):
+    """Where a trial ended before its time, since earlier trials had done better by then."""
+
+    epoch: int = Field(description="the last that was trained")
+    update: int = Field(description="updates that were made")
+    planned: int = Field(description="updates there would have been")
+    loss: float = Field(description="its lowest validation loss by then")
+    limit: float = Field(description="median validation loss of the earlier trials after that epoch")
+
+    @property
+    def told(self) -> str:
+        """In words."""
+        return (
+            f"pruned after epoch {self.epoch} (update {self.update} of {self.planned}): validation loss "
+            f"{self.loss:.4g}, above {self.limit:.4g}, the median of earlier trials"
+        )
+
+
 class Resumption(Part):
     """A later attempt at a run, which went on with the training of the one before, or could not.
 
@@ -269,7 +287,16 @@ class Selection(Part):
     best_epoch: int | None
     validation_losses: tuple[float, ...] = Field(description="nats per supervised token after each epoch")
     rule: str
-    stopped: EarlyStop | None = Field(default=None, description="None where training went on to its planned end")
+    stopped: EarlyStop | None = Field(default=None, description="None where early stopping did not end the training")
+    pruned: Pruned | None = Field(default=None, description="of trials alone; None where others were not better")
+
+
+def kept_loss(selection: Selection) -> float | None:
+    """Validation loss of the weights that training ends with; None where there was no validation."""
+    if not selection.validation_losses:
+        return None
+    epoch = selection.best_epoch or len(selection.validation_losses)
+    return selection.validation_losses[epoch - 1]
 
 
 class LossScaling(Part):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from fairtune.evaluate.metrics import Metric
 from fairtune.records import Phase
+from fairtune.report.chances import trials_table
 from fairtune.report.collect import Report, Row
 from fairtune.report.comparisons import (
     AGAINST_BASE,
@@ -21,6 +21,7 @@ from fairtune.report.judged import JUDGED_HEADINGS, judged_rows
 from fairtune.report.leaks import LEAKED
 from fairtune.report.names import ends_of, format_score, method_parts, signed, signed_ends_of
 from fairtune.report.predicted import FITS, PHASES, Pair, is_planned, largest, mean, peak_of, whole_peak, whole_seconds
+from fairtune.report.text_table import TextTable as TextTable
 from fairtune.study import RunSpec
 from fairtune.units import format_bytes, format_count, format_seconds
 
@@ -30,19 +31,12 @@ _ARROWS = {True: " ↑", False: " ↓", None: ""}
 _MEASURED: tuple[Phase, ...] = ("train", "evaluate", "generate")
 
 
-@dataclass(frozen=True)
-class TextTable:
-    """Headings, and rows of cells. A cell is one or more parts that may stand below each other."""
-
-    title: str
-    headings: tuple[str, ...]
-    rows: tuple[tuple[tuple[str, ...], ...], ...]
-
-
 def tables(report: Report) -> list[TextTable]:
-    """Quality, trained methods against each other where there are several, what a judge found, cost, and plans."""
+    """Quality, trained methods against each other, what a judge found, cost, plans, trials: those that have rows."""
     pairs = _pairs(report)
-    return [_quality(report), *([pairs] if pairs.rows else []), *_judged(report), _cost(report), *_planned(report)]
+    trials = trials_table(report.trials, report.entries)
+    shown = [_quality(report), pairs, *_judged(report), _cost(report), *_planned(report), trials]
+    return [table for table in shown if table.rows]
 
 
 def _pairs(report: Report) -> TextTable:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from fairtune.evaluate.metrics import Metric, metrics_of
 from fairtune.records import MetricValue, Phase, RunRecord
+from fairtune.report.chances import chances_notes
 from fairtune.report.comparisons import AGAINST_BASE, Comparison, Side, base_of, compare, paired_scores, pairs_of
 from fairtune.report.judged import Judged, adjusted_judged, judge_notes
 from fairtune.report.leaks import leaked_metrics
@@ -75,6 +76,8 @@ class Report:
     """Metrics with items that stand in the training or validation data."""
     judged: tuple[Judged, ...] = ()
     """What a judge found of trained runs."""
+    trials: tuple[Entry, ...] = ()
+    """Runs that only chose options for others; they have no scores and stand in no row."""
 
     @property
     def ok(self) -> bool:
@@ -83,11 +86,16 @@ class Report:
 
 
 def collect(
-    study: str, entries: Sequence[Entry], judged: Sequence[Judged] = (), margins: Mapping[str, float] | None = None
+    study: str,
+    entries: Sequence[Entry],
+    judged: Sequence[Judged] = (),
+    margins: Mapping[str, float] | None = None,
+    trials: Sequence[Entry] = (),
 ) -> Report:
     """Reads the examples of all finished runs and compares every method with the base of its model.
 
     Args:
+        trials: by which options were chosen; they are no rows and no comparisons.
         margins: by metric, what a run may lose and still count as no worse.
     """
     tables = read_tables(entries)
@@ -101,6 +109,7 @@ def collect(
         *tables.problems,
         *_unpaired(sides, tables),
         *notes_of(records, comparisons),
+        *chances_notes(entries),
         *judge_notes(judged),
     ]
     return Report(
@@ -113,6 +122,7 @@ def collect(
         known=metrics,
         leaked=leaked_metrics(records),
         judged=adjusted_judged(judged),
+        trials=tuple(trials),
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fairtune.evaluate.metrics import Metric
+from fairtune.report.chances import unequal
 from fairtune.report.tables import Entry, Tables
 from fairtune.stats import Difference, Scores, difference_of, gated, holm, needed, p_no_worse, smallest_difference
 from fairtune.study import RunSpec
@@ -211,6 +212,7 @@ def _comparison(pair: Pair, name: str, found: Difference) -> Comparison:
         low_seeds=method.low if method else None,
         high_seeds=method.high if method else None,
         p_seeds=method.p if method else None,
+        unequal=unequal(pair.a.spec, pair.b.spec),
         reason=found.reason,
     )
 

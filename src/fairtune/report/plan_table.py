@@ -14,7 +14,7 @@ from rich.text import Text
 
 from fairtune.records import Fit, Phase, Plan
 from fairtune.report.predicted import FITS
-from fairtune.study import RunSpec
+from fairtune.study import RunSpec, Search
 from fairtune.units import format_bytes, format_seconds
 
 _COLOURS: dict[Fit, str] = {"fits": "green", "tight": "yellow", "does_not_fit": "red", "unknown": "magenta"}
@@ -35,6 +35,7 @@ class PlanReport:
         title: the device in words.
         device_from: who asked for it; ``budget_from``: who says what a process may take.
         problem: why nothing could be planned.
+        tuned: methods that are tuned, each with the ids of the runs that its trials may choose.
     """
 
     study: str
@@ -45,6 +46,7 @@ class PlanReport:
     budget_from: str
     runs: tuple[tuple[RunSpec, Plan], ...]
     problem: str | None = None
+    tuned: tuple[tuple[Search, tuple[str, ...]], ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -118,6 +120,7 @@ def plan_document(report: PlanReport) -> dict[str, Any]:
         "budget_from": report.budget_from,
         "runs": [_run(spec, plan) for spec, plan in report.runs],
         "problem": report.problem,
+        **({"trials": {search.first.cell: search.trials for search, _ in report.tuned}} if report.tuned else {}),
     }
 
 
@@ -234,6 +237,7 @@ def _notes(report: PlanReport, lines: Sequence[Line]) -> Iterator[tuple[str, str
         yield f"–: {reason}", "dim"
     for assumed in _once(text for _, plan in report.runs for text in plan.assumed):
         yield f"Assumed: {assumed}", "dim"
+    yield from ((text, "dim") for text in _trials(report))
     yield _place(report), "dim"
 
 
@@ -254,6 +258,20 @@ def _told(lines: Sequence[Line], each: bool) -> Iterator[str]:
         yield f"{names[0]}{others}: {FITS[fit]}{';' if fit == 'does_not_fit' else ':'} {text}"
 
 
+def _trials(report: PlanReport) -> Iterator[str]:
+    """What comes before the runs of methods that are tuned; a trial loads and trains, and scores nothing."""
+    plans = {spec.run_id: plan for spec, plan in report.runs}
+    for search, runs in report.tuned:
+        longest = max((_trial_seconds(plans[run]) for run in runs if run in plans), default=0.0)
+        each = f", {format_seconds(longest)} each at most" if longest else ""
+        several = "one of its lines" if len(runs) > len(search.drafts) else "its line"
+        yield f"{search.first.cell}: tuned. {search.trials} trials come first{each}; what they choose is {several}."
+
+
+def _trial_seconds(plan: Plan) -> float:
+    return sum(planned.seconds or 0.0 for phase, planned in plan.phases.items() if phase in ("load", "teach", "train"))
+
+
 def _missing(report: PlanReport) -> Iterator[str]:
     """Why single numbers are missing."""
     for _, plan in report.runs:
@@ -271,5 +289,6 @@ def _place(report: PlanReport) -> str:
     has = "memory unknown" if report.budget_bytes is None else f"{format_bytes(report.budget_bytes)} for each process"
     total = [plan.seconds for _, plan in report.runs]
     known = [seconds for seconds in total if seconds is not None]
-    together = f" All runs, one after the other: {format_seconds(sum(known))}." if len(known) == len(total) > 1 else ""
+    whole = len(known) == len(total) > 1 and not report.tuned  # of a method that is tuned not all lines are run
+    together = f" All runs, one after the other: {format_seconds(sum(known))}." if whole else ""
     return f"Device: {device}, {report.device_from}. Budget: {has}, {report.budget_from}.{together}"

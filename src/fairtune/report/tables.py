@@ -32,12 +32,16 @@ class Entry:
 
     @property
     def status(self) -> str:
-        """The record's status, or ``missing`` or ``unreadable``."""
+        """The record's status; or ``unreadable``, ``missing``, or ``waiting`` for trials."""
+        if self.record is None and self.problem is None and self.spec.tuned and self.spec.tuned.open:
+            return "waiting"
         return self.record.status if self.record else "unreadable" if self.problem else "missing"
 
     @property
     def reason(self) -> str | None:
         """Why it has no results, where somebody said so."""
+        if self.status == "waiting":
+            return self.spec.tuned.open if self.spec.tuned else None
         return self.problem or (self.record.error.message if self.record and self.record.error else None)
 
 

@@ -26,6 +26,7 @@ _STATUSES = {
     "timeout": "ran out of time",
     "failed": "failed",
     "interrupted": "was interrupted",
+    "waiting": "waits for its trials",
     "missing": "has not been run yet",
     "unreadable": "has a record that cannot be read",
 }

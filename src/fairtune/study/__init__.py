@@ -2,7 +2,7 @@
 
 from fairtune.study.benchmark import BenchmarkChoice, BenchmarkGeneration, BenchmarkRef, BenchmarkScore, BenchmarkTask
 from fairtune.study.checkpoint import Checkpoint
-from fairtune.study.expand import expand, run_id
+from fairtune.study.expand import expand, expand_cells
 from fairtune.study.fields import Strict
 from fairtune.study.judge import (
     JudgeChoice,
@@ -14,7 +14,9 @@ from fairtune.study.judge import (
     resolve_judge,
 )
 from fairtune.study.load import LoadedStudy, load_study, load_task
+from fairtune.study.run_ids import run_id
 from fairtune.study.schema import study_schema
+from fairtune.study.search import Search
 from fairtune.study.spec import (
     AugmentChoice,
     Budget,
@@ -33,6 +35,7 @@ from fairtune.study.spec import (
     Training,
 )
 from fairtune.study.task import Code, Generation, Prompt, Samples, Task
+from fairtune.study.tune import Chances, Range, Space, Trial
 from fairtune.study.vocabulary import AugmentWords, MethodWords, Vocabulary
 
 __all__ = [
@@ -44,6 +47,7 @@ __all__ = [
     "BenchmarkScore",
     "BenchmarkTask",
     "Budget",
+    "Chances",
     "Checkpoint",
     "Code",
     "Generation",
@@ -60,9 +64,12 @@ __all__ = [
     "Parallel",
     "Precision",
     "Prompt",
+    "Range",
     "RunSpec",
     "Samples",
     "Scratch",
+    "Search",
+    "Space",
     "Strict",
     "Study",
     "Task",
@@ -70,8 +77,10 @@ __all__ = [
     "TeacherChoice",
     "TeacherRef",
     "Training",
+    "Trial",
     "Vocabulary",
     "expand",
+    "expand_cells",
     "find_pairs",
     "judgement_id",
     "load_study",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,8 @@ from fairtune.errors import Problem, SpecError, suggest
 from fairtune.study.benchmark import BenchmarkChoice
 from fairtune.study.grid import Candidate
 from fairtune.study.load import LoadedStudy
+from fairtune.study.run_ids import content_of, run_id
+from fairtune.study.search import Refine, Search
 from fairtune.study.spec import (
     AugmentChoice,
     MetricChoice,
@@ -23,10 +23,7 @@ from fairtune.study.spec import (
     Training,
 )
 from fairtune.study.teacher import find_teacher
-from fairtune.study.vocabulary import TEACHER, Vocabulary
-
-# What a task says of how its items are read and answered; its data have a fingerprint of their own.
-_READING = {"prompt", "max_new_tokens", "generation", "code", "window", "stride", "samples", "predict"}
+from fairtune.study.vocabulary import Vocabulary
 
 IdentifyModel = Callable[[ModelRef, Path], ModelChoice]
 ResolveAugment = Callable[[AugmentChoice, Path], AugmentChoice]
@@ -45,10 +42,25 @@ def expand(
     labels: tuple[str, ...] = (),
     benchmarks: Sequence[BenchmarkChoice] = (),
 ) -> list[RunSpec]:
+    """The RunSpecs of a study, as :func:`expand_cells`; of a method that is tuned, runs whose options are open."""
+    given = (loaded, vocabulary, identify_model, task_fingerprint, resolve_augment, labels, benchmarks)
+    return [run for cell in expand_cells(*given) for run in (cell.drafts if isinstance(cell, Search) else (cell,))]
+
+
+def expand_cells(
+    loaded: LoadedStudy,
+    vocabulary: Vocabulary,
+    identify_model: IdentifyModel,
+    task_fingerprint: str,
+    resolve_augment: ResolveAugment = _as_it_is,
+    labels: tuple[str, ...] = (),
+    benchmarks: Sequence[BenchmarkChoice] = (),
+) -> list[RunSpec | Search]:
     """The RunSpecs of a study, in the order models × precisions × methods × augmentations × seeds.
 
-    A method that does not train has one run, whatever the seeds and augmentations: of the first seed, which is where
-    the weights of an untrained model from scratch come from. Two cells that ask for the same thing are one.
+    All seeds of a method that is tuned are one :class:`Search`. A method that does not train has one run, whatever the
+    seeds and augmentations: of the first seed, which is where the weights of an untrained model from scratch come from.
+    Two cells that ask for the same thing are one.
 
     Args:
         identify_model: resolves a model to the fingerprint of its weights (models room).
@@ -61,25 +73,51 @@ def expand(
     _require_models(loaded, models)
     task = TaskChoice(task=loaded.task, root=str(loaded.task_root), fingerprint=task_fingerprint, labels=labels)
     augments = [choice and resolve_augment(choice, loaded.root) for choice in loaded.augments]
-    drafts = [
-        draft
+    cells = [
+        (candidate, list(_seeded(loaded, vocabulary, model, task, precision, candidate, augment)))
         for model in models
         for precision in loaded.precisions
         for candidate in loaded.candidates
         if candidate.models is None or model.name in candidate.models
         for augment in (augments if candidate.choice.trains else (None,))
-        for draft in _seeded(loaded, vocabulary, model, task, precision, candidate, augment)
     ]
-    runs: dict[str, RunSpec] = {}
+    found: dict[str, RunSpec | Search] = {}
     # Who teaches comes before who learns.
-    for draft in sorted(drafts, key=lambda draft: vocabulary.methods[draft.method.name].has_teacher):
-        teacher = None
-        if vocabulary.methods[draft.method.name].has_teacher:
-            teacher = find_teacher(draft, list(runs.values()), lambda ref: identify_model(ref, loaded.root))
-        run = draft.model_copy(update={"teacher": teacher, "benchmarks": tuple(benchmarks)})
-        run = run.model_copy(update={"run_id": run_id(run)})
-        runs.setdefault(run.run_id, run)
-    return list(runs.values())
+    for candidate, drafts in sorted(cells, key=lambda cell: vocabulary.methods[cell[0].choice.name].has_teacher):
+        learns, before = vocabulary.methods[candidate.choice.name].has_teacher, list(found.values())
+        taught = [_taught(draft, before, loaded, identify_model) if learns else draft for draft in drafts]
+        whole = [draft.model_copy(update={"benchmarks": tuple(benchmarks)}) for draft in taught]
+        for cell in _named(whole, candidate, loaded, vocabulary):
+            found.setdefault((cell.first if isinstance(cell, Search) else cell).run_id, cell)
+    return list(found.values())
+
+
+def _named(
+    drafts: list[RunSpec], candidate: Candidate, loaded: LoadedStudy, vocabulary: Vocabulary
+) -> list[RunSpec | Search]:
+    if not candidate.space or loaded.terms is None:
+        return [draft.model_copy(update={"run_id": run_id(draft)}) for draft in drafts]
+    refine = _refine(candidate, loaded, vocabulary)
+    return [Search.of(drafts, candidate.space, loaded.terms.sampler, loaded.terms.trials, refine)]
+
+
+def _refine(candidate: Candidate, loaded: LoadedStudy, vocabulary: Vocabulary) -> Refine:
+    words = vocabulary.methods[candidate.choice.name]
+
+    def refine(run: RunSpec, values: Mapping[str, Any]) -> RunSpec:
+        made = candidate.with_values(values, words, loaded.study.training)
+        return run.model_copy(update={"method": made.choice, "training": _training(loaded, vocabulary, made)})
+
+    return refine
+
+
+def _taught(
+    draft: RunSpec, before: Sequence[RunSpec | Search], loaded: LoadedStudy, identify: IdentifyModel
+) -> RunSpec:
+    runs = [cell for cell in before if isinstance(cell, RunSpec)]
+    tuned = [cell.first for cell in before if isinstance(cell, Search)]
+    teacher = find_teacher(draft, runs, lambda ref: identify(ref, loaded.root), tuned)
+    return draft.model_copy(update={"teacher": teacher})
 
 
 def _require_models(loaded: LoadedStudy, models: list[ModelChoice]) -> None:
@@ -104,7 +142,7 @@ def _told_apart(models: list[ModelChoice]) -> list[ModelChoice]:
 
 
 def _confused(model: ModelChoice, other: ModelChoice) -> bool:
-    return model.name == other.name and _model(model) != _model(other)
+    return model.name == other.name and content_of(model) != content_of(other)
 
 
 def _seeded(
@@ -153,48 +191,3 @@ def _training(loaded: LoadedStudy, vocabulary: Vocabulary, candidate: Candidate)
         return training
     default = vocabulary.methods[candidate.choice.name].default_learning_rate(candidate.choice.options)
     return training.model_copy(update={"learning_rate": default})
-
-
-def run_id(spec: RunSpec) -> str:
-    """Ten hex digits of the SHA-256 of what the run asks for.
-
-    Content decides: fingerprints of weights and rows are hashed; file paths, names of study and model, labels, the
-    budget, checkpoints and the number of processes are not. A seed that nothing depends on is not hashed either, nor a
-    key that is at its default: runs made before the key existed are found again. (Another default is another meaning,
-    and needs another version of the RunSpec.)
-    """
-    text = json.dumps(_identity(spec), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
-
-
-def _identity(spec: RunSpec) -> dict[str, Any]:
-    task = spec.task.task
-    teacher = spec.teacher and (spec.teacher.run_id or spec.teacher.model)
-    return {
-        "version": spec.version,
-        "model": _model(spec.model),
-        "method": [spec.method.name, {key: value for key, value in spec.method.chosen.items() if key != TEACHER}],
-        "teacher": _model(teacher) if isinstance(teacher, ModelChoice) else teacher,
-        "data": spec.task.fingerprint,
-        "task": task.model_dump(include=_READING, exclude_defaults=True),
-        "precision": spec.precision,
-        "training": spec.training.model_dump(exclude_defaults=True) if spec.training else None,
-        "metrics": [[metric.name, metric.version] for metric in spec.metrics],
-        "seed": spec.seed if spec.method.trains or spec.model.scratch or task.generation.temperature else None,
-        **_augment(spec.augment),
-        # The rows do not tell labels that none of them has, and a mean over labels counts those too.
-        **({"labels": spec.task.labels} if _asks_labels(spec) else {}),
-        **({"benchmarks": [benchmark.identity for benchmark in spec.benchmarks]} if spec.benchmarks else {}),
-    }
-
-
-def _asks_labels(spec: RunSpec) -> bool:
-    return spec.task.task.predict != "generate" or any(metric.of_labels for metric in spec.metrics)
-
-
-def _augment(choice: AugmentChoice | None) -> dict[str, Any]:
-    return {} if choice is None else {"augment": [choice.name, choice.chosen, choice.fingerprint]}
-
-
-def _model(model: ModelChoice) -> list[Any]:
-    return [model.fingerprint, model.trust_remote_code, model.first_layers]

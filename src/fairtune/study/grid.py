@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -13,6 +13,8 @@ from fairtune.errors import Problem, suggest
 from fairtune.study.fields import Strict
 from fairtune.study.problems import problems_of
 from fairtune.study.spec import AugmentChoice, MethodChoice, Training
+from fairtune.study.tune import TUNE, Space, corners
+from fairtune.study.tuned_options import Shared, narrowed
 from fairtune.study.vocabulary import AugmentWords, MethodWords, Vocabulary
 
 # Any method may be limited to some of the models.
@@ -29,19 +31,39 @@ class Candidate:
     overrides: dict[str, Any]
     models: tuple[str, ...] | None = None
     """Names of the models it is for; None for all."""
+    space: Space = field(default_factory=dict)
+    """What trials are to choose; ``choice`` and ``overrides`` then have the first of each. Empty: nothing."""
+    own: Mapping[str, Any] = field(default_factory=dict)
+    """What the study gives a method whose other options are searched, as written."""
+
+    def with_values(self, values: Mapping[str, Any], words: MethodWords, training: Training) -> Candidate:
+        """The method with these values for what is searched."""
+        made = _candidate(self.choice.name, {**self.own, **values}, words, training)
+        choice = made.choice.model_copy(update={"label": self.choice.label})
+        return replace(made, choice=choice, models=self.models)
 
 
 def parse_methods(
-    entries: list[Any], vocabulary: Vocabulary, training: Training
+    entries: list[Any], vocabulary: Vocabulary, training: Training, shared: Shared | None = None
 ) -> tuple[list[Candidate], list[Problem]]:
-    """Every method of a study, grids expanded in the order written, and everything wrong with them."""
+    """Every method of a study, grids expanded in the order written, and everything wrong with them.
+
+    Args:
+        shared: what the study searches; None where it searches nothing.
+    """
     candidates: list[Candidate] = []
     problems: list[Problem] = []
     for index, entry in enumerate(entries):
-        found, wrong = _parse_entry(entry, f"methods[{index}]", vocabulary, training)
+        found, wrong = _parse_entry(entry, f"methods[{index}]", vocabulary, training, shared)
         candidates += found
         problems += wrong
     return _labelled(candidates, training), problems
+
+
+def named_methods(entries: list[Any], vocabulary: Vocabulary) -> list[MethodWords]:
+    """The methods that are named, of those that are known."""
+    named = [found for entry in entries if (found := _name_and_options(entry)) is not None]
+    return [vocabulary.methods[name] for name, _ in named if name in vocabulary.methods]
 
 
 def parse_augments(entries: list[Any], vocabulary: Vocabulary) -> tuple[list[AugmentChoice | None], list[Problem]]:
@@ -59,23 +81,52 @@ def parse_augments(entries: list[Any], vocabulary: Vocabulary) -> tuple[list[Aug
 
 
 def _parse_entry(
-    entry: Any, path: str, vocabulary: Vocabulary, training: Training
+    entry: Any, path: str, vocabulary: Vocabulary, training: Training, shared: Shared | None
 ) -> tuple[list[Candidate], list[Problem]]:
     name, raw, problems = _looked_up(entry, path, "method", vocabulary.methods)
     if problems:
         return [], problems
     words, path = vocabulary.methods[name], f"{path}.{name}"
     known: list[type[Strict]] = [words.options, *([Training] if words.trains else [])]
-    wrong = _wrong_keys(raw, {MODELS}.union(*(model.model_fields for model in known)), path, words.open)
+    ours = {MODELS, *([TUNE] if words.trains else [])}
+    wrong = _wrong_keys(raw, ours.union(*(model.model_fields for model in known)), path, words.open)
     if wrong:
         return [], wrong
     models = raw.get(MODELS)
     chosen = None if models is None else tuple(models) if isinstance(models, list) else (str(models),)
-    own = {key: value for key, value in raw.items() if key != MODELS}
-    candidates, problems = _each(
-        own, [words.options, Training], path, lambda options: _candidate(name, options, words, training)
-    )
-    return [replace(candidate, models=chosen) for candidate in candidates], problems
+    own = {key: value for key, value in raw.items() if key not in ours}
+    space, wrong = narrowed(shared, raw.get(TUNE), own, words, path)
+    if wrong:
+        return [], wrong
+    candidates, problems = _candidates(name, own, space, words, training, path)
+    placed = [_placed(problem, path, space, raw.get(TUNE) or {}) for problem in problems]
+    return [replace(candidate, models=chosen) for candidate in candidates], placed
+
+
+def _candidates(
+    name: str, own: Mapping[str, Any], space: Space, words: MethodWords, training: Training, path: str
+) -> tuple[list[Candidate], list[Problem]]:
+    """A candidate for every combination of the listed values, each tried with every end of what is searched."""
+    made: list[Candidate] = []
+    problems: dict[Problem, None] = {}
+    for options in _expand(own, [words.options, Training]):
+        tried = []
+        for values in corners(space):
+            try:
+                tried.append(_candidate(name, {**options, **values}, words, training))
+            except _WrongOptionError as found:
+                problems.update(dict.fromkeys(problems_of(found.error, found.model, path)))
+        made += [replace(found, space=space, own=options) if space else found for found in tried[:1]]
+    return made, list(problems)
+
+
+def _placed(problem: Problem, path: str, space: Space, own: Mapping[str, Any]) -> Problem:
+    """Under ``tune``, where the value that is wrong stands there."""
+    key = next((key for key in space if f"{problem.path}.".startswith((f"{path}.{key}.", f"{path}.{key}["))), None)
+    if key is None:
+        return problem
+    rest = problem.path.removeprefix(path)
+    return Problem(f"{path}.{TUNE}{rest}" if key in own else f"{TUNE}{rest}", problem.message)
 
 
 def _parse_augment(
@@ -209,7 +260,8 @@ def _numbered(labels: Sequence[str], asked: Sequence[Any]) -> list[str]:
 
 
 def _settings(candidate: Candidate, training: Training) -> dict[str, Any]:
-    return {**training.with_changes(candidate.overrides), **candidate.choice.options}
+    searched = dict.fromkeys(candidate.space, "tuned")
+    return {**training.with_changes(candidate.overrides), **candidate.choice.options, **searched}
 
 
 def _shown(value: Any) -> str:

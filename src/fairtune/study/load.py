@@ -11,10 +11,12 @@ from pydantic import BaseModel, ValidationError
 
 from fairtune.errors import Problem, SpecError, suggest
 from fairtune.study.benchmark import BenchmarkRef
-from fairtune.study.grid import Candidate, parse_augments, parse_methods
+from fairtune.study.grid import Candidate, named_methods, parse_augments, parse_methods
 from fairtune.study.problems import problems_of
 from fairtune.study.spec import AugmentChoice, Precision, Study, Training
 from fairtune.study.task import Task
+from fairtune.study.tune import TUNE
+from fairtune.study.tuned_options import Terms, shared_of, terms_of
 from fairtune.study.vocabulary import Vocabulary
 from fairtune.study.yaml_file import read_yaml
 
@@ -33,6 +35,8 @@ class LoadedStudy:
     root: Path
     task_root: Path
     augments: tuple[AugmentChoice | None, ...] = (None,)
+    terms: Terms | None = None
+    """How methods are tuned; None where the study does not ask for it."""
 
     def with_automatic(self, precision: Precision) -> LoadedStudy:
         """With a precision in the place of ``auto``."""
@@ -67,14 +71,14 @@ def load_study(path: Path, vocabulary: Vocabulary) -> LoadedStudy:
     study, problems = _validate(Study, raw)
     root = path.resolve().parent
     task, task_root, task_problems = _load_task(raw.get("task"), root, vocabulary)
-    candidates, method_problems = _parse_methods(raw, study, vocabulary)
+    candidates, terms, method_problems = _parse_methods(raw, study, vocabulary)
     augments, augment_problems = _parse_augments(raw, vocabulary)
     metrics = _metric_names(raw, task)
     unknown = _unknown_metrics(metrics, raw, vocabulary)
     problems = _without_parents([*problems, *task_problems, *method_problems, *augment_problems, *unknown])
     if problems or study is None or task is None:
         raise SpecError(problems, str(path))
-    return LoadedStudy(study, task, tuple(candidates), metrics, root, task_root, tuple(augments))
+    return LoadedStudy(study, task, tuple(candidates), metrics, root, task_root, tuple(augments), terms)
 
 
 def load_task(path: Path) -> Task:
@@ -124,12 +128,21 @@ def _load_task(value: Any, root: Path, vocabulary: Vocabulary) -> tuple[Task | N
 
 def _parse_methods(
     raw: dict[str, Any], study: Study | None, vocabulary: Vocabulary
-) -> tuple[list[Candidate], list[Problem]]:
-    entries = raw.get("methods")
+) -> tuple[list[Candidate], Terms | None, list[Problem]]:
+    asked = raw.get("methods")
     training = study.training if study else Training()
-    if entries is None:
-        return [], []
-    return parse_methods(entries if isinstance(entries, list) else [entries], vocabulary, training)
+    if asked is None:
+        return [], None, []
+    entries = asked if isinstance(asked, list) else [asked]
+    if study is None or study.tune is None:
+        # Where the study itself is wrong, nobody knows whether a method's own `tune` is.
+        candidates, problems = parse_methods(entries, vocabulary, training)
+        unknown = raw.get(TUNE) is not None
+        return candidates, None, [found for found in problems if not (unknown and f".{TUNE}" in found.path)]
+    shared, wrong = shared_of(study.tune, named_methods(entries, vocabulary))
+    candidates, problems = parse_methods(entries, vocabulary, training, shared)
+    terms, nothing = terms_of(shared, [candidate.space for candidate in candidates])
+    return candidates, terms, [*wrong, *problems, *([] if wrong or problems else nothing)]
 
 
 def _parse_augments(raw: dict[str, Any], vocabulary: Vocabulary) -> tuple[list[AugmentChoice | None], list[Problem]]:

@@ -6,6 +6,8 @@ from typing import Any
 
 from fairtune.study.grid import MODELS
 from fairtune.study.spec import Study, Training
+from fairtune.study.tune import TUNE, Range
+from fairtune.study.tuned_options import REFUSED
 from fairtune.study.vocabulary import AugmentWords, MethodWords, Vocabulary
 
 
@@ -18,6 +20,8 @@ def study_schema(vocabulary: Vocabulary) -> dict[str, Any]:
     properties = schema["properties"]
     properties["methods"] = _one_or_many(_method_items(vocabulary, definitions))
     properties["augment"] = _one_or_many(_augment_items(vocabulary, definitions))
+    definitions["Tune"]["properties"] |= _searched_anywhere(vocabulary, definitions)
+    definitions["Tune"]["additionalProperties"] = False
     for key in ("models", "precision", "seeds"):
         properties[key] = _one_or_many(_loosened(key, properties[key]["items"]))
     metric = {"anyOf": [{"enum": sorted(vocabulary.metrics)}, {"$ref": "#/$defs/BenchmarkRef"}]}
@@ -47,10 +51,38 @@ def _loosened(key: str, item: dict[str, Any]) -> dict[str, Any]:
 def _method_items(vocabulary: Vocabulary, definitions: dict[str, Any]) -> dict[str, Any]:
     bodies = {}
     for name, words in vocabulary.methods.items():
-        recipe = dict(Training.model_json_schema()["properties"]) if words.trains else {}
-        fields = {**_axes({**recipe, **_own(words, definitions)}), MODELS: _one_or_many({"type": "string"})}
+        plain = _fields(words, definitions)
+        fields = {**_axes(plain), MODELS: _one_or_many({"type": "string"})}
+        if words.trains:
+            fields[TUNE] = {"type": "object", "additionalProperties": words.open, "properties": _searched(plain)}
         bodies[name] = _body(words, fields, words.open)
     return _entries(bodies)
+
+
+def _fields(words: MethodWords, definitions: dict[str, Any]) -> dict[str, Any]:
+    """What a method may be given: its own options, and of the recipe what they do not hide."""
+    recipe = dict(Training.model_json_schema()["properties"]) if words.trains else {}
+    return {**recipe, **_own(words, definitions)}
+
+
+def _searched_anywhere(vocabulary: Vocabulary, definitions: dict[str, Any]) -> dict[str, Any]:
+    """What some method may search, in every way in which one does."""
+    definitions["Range"] = Range.model_json_schema()
+    found: dict[str, list[Any]] = {}
+    for words in vocabulary.methods.values():
+        for name, field in _searched(_fields(words, definitions)).items() if words.trains else ():
+            ways = found.setdefault(name, [])
+            ways += [way for way in field["anyOf"] if way not in ways]
+    return {name: {"anyOf": ways} for name, ways in found.items()}
+
+
+def _searched(fields: dict[str, Any]) -> dict[str, Any]:
+    """A list of choices, or a range."""
+    return {
+        name: {"anyOf": [{"type": "array", "items": field, "minItems": 1}, {"$ref": "#/$defs/Range"}]}
+        for name, field in fields.items()
+        if name not in REFUSED
+    }
 
 
 def _augment_items(vocabulary: Vocabulary, definitions: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from fairtune.study.benchmark import BenchmarkChoice, BenchmarkRef
 from fairtune.study.checkpoint import Checkpoint, MaybeCheckpoint
 from fairtune.study.fields import NAME, Bytes, Count, Seconds, Strict, no_bool
 from fairtune.study.task import Task
+from fairtune.study.tune import Chances, Trial, Tune
 
 Precision = Literal["fp32", "bf16", "bf16_mixed", "fp16_mixed"]
 # Asked for often enough that "did you mean" would be no answer.
@@ -253,6 +254,9 @@ class Study(Strict):
         Field(min_length=1),
     ] = Field(default=["fp32"], description="auto: bf16 where the device computes in it, else fp32")
     training: Training = Training()
+    tune: Tune | None = Field(
+        default=None, description="options that each method chooses in as many trials, by validation loss"
+    )
     augment: Annotated[list[Any], BeforeValidator(_as_list), Field(min_length=1)] | None = Field(
         default=None, description="changed copies of training examples, added to them; a list is an axis"
     )
@@ -369,6 +373,8 @@ class RunSpec(Strict):
     parallel: Parallel = Parallel()
     allow_leakage: bool = False
     allow_unsafe_code: bool = False
+    trial: Trial | None = Field(default=None, description="which trial of a method it is; None for a run that counts")
+    tuned: Chances | None = Field(default=None, description="how its options were found; None for those of the study")
 
     @property
     def scores(self) -> tuple[str, ...]:

@@ -10,15 +10,19 @@ from fairtune.study.vocabulary import TEACHER
 
 
 def find_teacher(
-    student: RunSpec, runs: Sequence[RunSpec], identify: Callable[[ModelRef], ModelChoice]
+    student: RunSpec,
+    runs: Sequence[RunSpec],
+    identify: Callable[[ModelRef], ModelChoice],
+    tuned: Sequence[RunSpec] = (),
 ) -> TeacherChoice:
     """The teacher that a run's options name.
 
     Args:
         runs: those of the study that come before the student.
+        tuned: of methods that are tuned, a run each; what it will be is not known.
 
     Raises:
-        SpecError: no such run; the student itself is meant; several are.
+        SpecError: no such run; the student itself is meant; several are; it is a run of a method that is tuned.
         ModelError: no such model.
     """
     ref = TeacherRef.model_validate(student.method.options[TEACHER])
@@ -40,7 +44,13 @@ def find_teacher(
     ]
     if same_seed:
         return TeacherChoice(name=f"{name} {ref.run}", run_id=same_seed[0].run_id)
-    raise SpecError([Problem(f"methods.{student.method.name}.{TEACHER}", _missing(ref.run, name, runs))])
+    if any(run.method.label == ref.run and run.model.name == name for run in tuned):
+        told = (
+            f"'{ref.run}' is tuned, so which run teaches is not known before its trials are done; give that method its "
+            "own values for what `tune` searches, or name a folder with a finished teacher"
+        )
+        raise SpecError([Problem(f"methods.{student.method.name}.{TEACHER}", told)])
+    raise SpecError([Problem(f"methods.{student.method.name}.{TEACHER}", _missing(ref.run, name, [*runs, *tuned]))])
 
 
 def _missing(label: str, model: str, runs: Sequence[RunSpec]) -> str:

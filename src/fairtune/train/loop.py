@@ -49,13 +49,15 @@ class UpdateReport:
 _COUNTS = ("tokens", "supervised", "computed", "padding", "update_seconds", "updates")
 
 Report = Callable[[UpdateReport], None]
+Limits = Sequence[float | None]
+"""After each epoch, the validation loss above which a training is not worth going on with; None: whatever it is."""
 
 
 @dataclass
 class TrainingResult:
     """What training did: token counts over all epochs, seconds in updates alone, losses on validation.
 
-    ``updates`` are fewer than planned where early stopping ended it.
+    ``updates`` are fewer than planned where early stopping ended it, or where it was ``pruned``.
     """
 
     tokens: int = 0
@@ -67,6 +69,7 @@ class TrainingResult:
     best_epoch: int | None = None
     validation_losses: tuple[float, ...] = ()
     scaling: Scaling | None = None
+    pruned: bool = False
 
     def add(self, result: StepResult, seconds: float) -> None:
         """Counts one update."""
@@ -88,6 +91,7 @@ def train(
     report: Report,
     checkpoints: Checkpoints | None = None,
     world: World = ALONE,
+    limits: Limits = (),
 ) -> TrainingResult:
     """Trains what a method marked as trainable, and leaves the chosen epoch's weights in the model.
 
@@ -96,6 +100,7 @@ def train(
         report: called after every update.
         checkpoints: where training is kept; it goes on from what they have found.
         world: the processes that share the training; each calls this with the same examples.
+        limits: ends after an epoch whose limit is below the lowest validation loss so far; see :class:`Loop`.
 
     Raises:
         DivergedError: a loss or gradient was not finite; the message names the update.
@@ -103,7 +108,7 @@ def train(
     torch.manual_seed(seed + world.group.rank)  # dropout: other draws for other examples
     look_for_dropout(tuned)
     world.wrap(tuned)
-    loop = Loop(tuned, examples, validation, training, seed, scratch, report, checkpoints, world)
+    loop = Loop(tuned, examples, validation, training, seed, scratch, report, checkpoints, world, limits)
     try:
         if checkpoints and checkpoints.found:
             loop.restore(checkpoints.found)
@@ -145,8 +150,10 @@ class Loop:
         report: Report,
         checkpoints: Checkpoints | None = None,
         world: World = ALONE,
+        limits: Limits = (),
     ) -> None:
         self.tuned, self.training, self.world, self._checkpoints = tuned, training, world, checkpoints
+        self._limits = limits
         self._examples, self._validation, self._report = examples, validation, report
         self.optimizer = optimizer_of(tuned, training)
         self.best = BestWeights(tuned, scratch)
@@ -175,6 +182,7 @@ class Loop:
             self.result.best_epoch = self.best.epoch
         self.result.validation_losses = tuple(self.best.losses)
         self.result.scaling = self.optimizer.scaling
+        self.result.pruned = self.done < self.total and not self._out_of_patience
         return self.result
 
     @property
@@ -184,9 +192,21 @@ class Loop:
 
     @property
     def finished(self) -> bool:
-        """Whether all updates are done, or so many epochs brought nothing that the recipe says to stop."""
+        """Whether all updates are done, the recipe says to stop, or others were better by now."""
+        return self.done >= self.total or self._out_of_patience or self._too_weak
+
+    @property
+    def _out_of_patience(self) -> bool:
+        """Whether so many epochs brought nothing that the recipe says to stop."""
         patience = self.training.early_stopping
-        return self.done >= self.total or (patience is not None and self.best.since >= patience)
+        return patience is not None and self.best.since >= patience
+
+    @property
+    def _too_weak(self) -> bool:
+        """Whether the lowest loss is above the limit of the last epoch."""
+        epoch = len(self.best.losses)
+        limit = self._limits[epoch - 1] if 0 < epoch <= len(self._limits) else None
+        return limit is not None and min(self.best.losses) > limit
 
     def state(self) -> State:
         """Everything that the updates to come depend on, as it is now: not copies."""

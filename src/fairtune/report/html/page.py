@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fairtune.report.cells import ONLY_RUNS, mark_of
+from fairtune.report.chances import trials_table
 from fairtune.report.collect import Report
 from fairtune.report.html import about, beside, cost, quality, statistics
 from fairtune.report.html.figures import pictures
@@ -108,6 +110,8 @@ def _context(report: Report, prompts: Mapping[str, str], parts: Mapping[str, int
         "answered": beside.answered_items(report, pool, prompts),
         "samples": samples(report),
         "labels": label_tables(report),
+        "trials": trials_table(report.trials, report.entries),
+        "footnoted": any(ONLY_RUNS in mark_of(found) for found in report.comparisons),
         **_judged(report),
         **_around(report, parts),
     }
