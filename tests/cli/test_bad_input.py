@@ -76,7 +76,6 @@ def test_a_wrong_command_is_refused(tmp_path, arguments):
 def test_an_unknown_format_is_refused_with_the_nearest(tmp_path, llama):
     path = study(tmp_path, llama)
     refused(fairtune("report", path, "--format", "jsn", cwd=tmp_path), "did you mean 'json'?")
-    refused(inside("report", path, "--output", "a.txt", cwd=tmp_path), "--output a.txt", "--format md or")
 
 
 def test_a_folder_that_cannot_hold_runs_is_refused(tmp_path, llama):

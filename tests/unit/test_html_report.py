@@ -10,6 +10,7 @@ import pytest
 from fairtune.evaluate.metrics import Outcome
 from fairtune.records import LabelScores
 from fairtune.report import FORMATS, Judged, collect
+from fairtune.report.cells import mark_of
 from fairtune.report.html import items as items_module
 from fairtune.report.html import render
 from fairtune.report.html.items import embedded, safe_json
@@ -81,10 +82,10 @@ def test_a_run_that_failed_is_a_row_with_its_reason_and_no_number(page):
 def test_numbers_stand_with_interval_difference_and_the_test_behind_it(report, page):
     found = next(one for one in report.comparisons if (one.metric, one.verdict) == ("bleu", "better"))
     text = text_of(page, "results")
-    assert f"Δ +{found.difference:.1f} ▲ better; details" in text
+    assert f"Δ +{found.difference:.1f} {mark_of(found)} better; details" in text
     assert "p adjusted" in text
     assert "(Holm)" in text
-    assert "could have shown" not in text_of(page, "pairs")  # nothing is known of it, so there is no column
+    assert "p no worse" not in text_of(page, "pairs")  # the study has no margins, so there is no column
 
 
 def test_what_a_comparison_knows_more_is_shown(report):
@@ -95,7 +96,7 @@ def test_what_a_comparison_knows_more_is_shown(report):
     for text in ("could have shown", "1.25", "items needed", "4,321", "other seeds too", "3 trials against 8"):
         assert text in text_of(page, "pairs")
     assert "4,321" in text_of(page, "results")
-    assert "seeds needed" not in text_of(page, "pairs")
+    assert "p no worse" not in text_of(page, "pairs")
 
 
 def test_items_of_all_runs_are_embedded_with_texts_and_scores(report, page):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -13,17 +12,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fairtune.cli.options import RUNS, AsJson, RunsFolder, out
 from fairtune.errors import SpecError, suggest
-
-_WIDE = 200
 
 
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="A run folder, its record.json, or the beginning of a run id.")],
     b: Annotated[str, typer.Argument(metavar="B", help="The run that A is compared with.")],
-    runs: Annotated[
-        Path, typer.Option("--runs", metavar="DIR", envvar="FAIRTUNE_RUNS", help="Where run folders are kept.")
-    ] = Path("runs"),
+    runs: RunsFolder = RUNS,
     match: Annotated[
         str, typer.Option("--match", help="How items are found in each other: hash of the prompt as read, or id.")
     ] = "hash",
@@ -35,7 +31,7 @@ def compare(
         typer.Option("--margin", metavar="METRIC=LOSS", help="Also test that A loses less than this; may be repeated."),
     ] = None,
     items: Annotated[int, typer.Option("--items", min=0, help="Items to show of those that changed most.")] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare two runs, of one machine or two, on the same items: how large, how sure, and what changed."""
     from fairtune.report.matching import By
@@ -82,7 +78,7 @@ def _margins(asked: Sequence[str], entries: Sequence[Any]) -> dict[str, float]:
 def _print(found: Any, items: int) -> None:
     from fairtune.report.two_runs import changed_items, sentences, table_rows
 
-    console = Console() if sys.stdout.isatty() else Console(width=_WIDE)
+    console = out()
     rows = table_rows(found)
     table = Table(box=None, pad_edge=False)
     for heading in rows[0] if rows else ():

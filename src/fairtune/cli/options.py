@@ -15,12 +15,13 @@ RunsFolder = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 RUNS = Path("runs")
-_WIDE = 200
+WIDE = 200
+"""Characters of a line where there is no terminal to say."""
 
 
 def out() -> Console:
     """Standard output. A pipe or a file has no width; tables are then as wide as they need to be."""
-    return Console() if sys.stdout.isatty() else Console(width=_WIDE)
+    return Console() if sys.stdout.isatty() else Console(width=WIDE)
 
 
 def errors() -> Console:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 from rich.console import Console
 
 from fairtune.cli.moving import MovingLine
+from fairtune.cli.options import out
 from fairtune.errors import SpecError
 from fairtune.study import Precision
 from fairtune.units import parse_bytes
@@ -59,8 +59,7 @@ def plan(
     if as_json:
         typer.echo(json.dumps(plan_document(report), ensure_ascii=False, indent=1))
     else:
-        # A pipe or a file has no width; tables are then as wide as they need to be.
-        print_plans(report, Console() if sys.stdout.isatty() else Console(width=200))
+        print_plans(report, out())
     return 0 if report.ok else 1
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.text import Text
 
-from fairtune.cli.options import RUNS, RunsFolder, StudyFile, errors, out
+from fairtune.cli.options import RUNS, WIDE, RunsFolder, StudyFile, errors, out
 from fairtune.errors import SpecError, suggest
 
 _TABLE, _PAGE = "table", "html"
@@ -51,10 +53,6 @@ def _require_format(name: str, output: Path | None) -> None:
 
     if name not in (*FORMATS, _TABLE):
         raise SpecError(f"--format {name}: unknown; {suggest(name, [*FORMATS, _TABLE])}")
-    if name == _TABLE and output is not None:
-        raise SpecError(
-            f"--output {output}: a table is for the terminal; name a format: --format {' or '.join(FORMATS)}"
-        )
     if name != _TABLE and FORMATS[name].binary and output is None and sys.stdout.isatty():
         raise SpecError(f"--format {name} is no text for a terminal; name a file with --output FILE")
 
@@ -131,10 +129,10 @@ def _write(found: Any, name: str, output: Path | None) -> None:
     from fairtune.records import write_atomically
     from fairtune.report import FORMATS, print_report
 
-    if name == _TABLE:
+    if name == _TABLE and output is None:
         print_report(found, out())
         return
-    content = FORMATS[name](found)
+    content = _as_text(found) if name == _TABLE else FORMATS[name](found)
     if output is not None:
         write_atomically(output, content)
         errors().print(Text(f"Wrote {output}"), soft_wrap=True)
@@ -142,6 +140,14 @@ def _write(found: Any, name: str, output: Path | None) -> None:
         typer.get_binary_stream("stdout").write(content)
     else:
         typer.echo(content, nl=False)
+
+
+def _as_text(found: Any) -> str:
+    from fairtune.report import print_report
+
+    page = io.StringIO()
+    print_report(found, Console(file=page, width=WIDE))
+    return page.getvalue()
 
 
 def _write_figures(found: Any, folder: Path) -> None:

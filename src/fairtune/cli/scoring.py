@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -14,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fairtune.cli.moving import MovingLine
+from fairtune.cli.options import out
 from fairtune.errors import SpecError, suggest
 from fairtune.units import format_seconds
 
@@ -112,10 +112,10 @@ def _print(found: Any) -> None:
         cells = (line.model, line.metric, format_score(value.value), ends, str(value.n), value.unit)
         table.add_row(*map(Text, cells))
     # A pipe or a file has no width; tables are then as wide as they need to be.
-    out = Console() if sys.stdout.isatty() else Console(width=200)
-    out.print(table)
+    console = out()
+    console.print(table)
     for note in _remarks(found):
-        out.print(Text(note), soft_wrap=True)
+        console.print(Text(note), soft_wrap=True)
 
 
 def _remarks(found: Any) -> list[str]:

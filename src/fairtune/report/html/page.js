@@ -118,10 +118,15 @@ function hideTip() {
 
 function place({ button, tip }) {
   const at = button.getBoundingClientRect();
+  tip.style.maxHeight = "none";
   const { width, height } = tip.getBoundingClientRect();
-  const below = at.bottom + 8 + height <= innerHeight || at.top < height + 8;
+  // Where there is more room, and never over the number itself; a note that is longer than that is scrolled.
+  const above = at.top - 16, under = innerHeight - at.bottom - 16;
+  const below = height <= under || under >= above;
+  const high = Math.min(height, below ? under : above);
+  tip.style.maxHeight = `${high}px`;
   tip.style.left = `${Math.max(12, Math.min(at.right - width, innerWidth - width - 12))}px`;
-  tip.style.top = `${Math.max(8, below ? Math.min(at.bottom + 8, innerHeight - height - 8) : at.top - height - 8)}px`;
+  tip.style.top = `${below ? at.bottom + 8 : at.top - high - 8}px`;
 }
 
 function showTip(button, tip, pinned) {
