@@ -27,7 +27,7 @@ def finished(tmp_path_factory, llama):
 
 def test_a_study_ends_with_its_table_and_the_path_of_its_report(finished):
     folder, result = finished
-    assert result.stdout.rstrip().endswith("Report: runs/small/report.md and runs/small/report.html")
+    assert result.stdout.endswith("Report: runs/small/report.md\nReport: runs/small/report.html\n")
     for word in (
         "Quality",
         "Cost",
@@ -119,7 +119,7 @@ def test_status_and_reports_are_for_people_and_programs(finished):
     assert len(lines) == 1 + 7 * 4
     assert "| base | – |" in fairtune("report", "study.yaml", "--format", "md", cwd=folder).stdout
     result = inside("report", "study.yaml", "--format", "csv", "--output", "rows.csv", cwd=folder)
-    assert result.stdout == "Report: rows.csv\n"
+    assert (result.stdout, result.stderr) == ("", "Wrote rows.csv\n")
     assert (folder / "rows.csv").read_text().splitlines() == lines
     page = inside("report", "study.yaml", "--format", "html", cwd=folder)
     assert page.stdout == "Report: runs/small/report.html\n"

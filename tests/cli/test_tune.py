@@ -96,7 +96,7 @@ def test_the_lowest_validation_loss_was_chosen_and_the_run_says_among_what(finis
     assert first["selection"]["validation_losses"] in [one["selection"]["validation_losses"] for one in trials]
 
 
-def test_progress_counts_trials_and_reports_have_none(finished):
+def test_progress_counts_trials_and_reports_tell_of_them_apart_from_scores(finished):
     folder, result = finished
     assert "11 runs, 0 done before\n6 of them trials" in result.stderr
     for words in (
@@ -107,9 +107,14 @@ def test_progress_counts_trials_and_reports_have_none(finished):
         "[11/11]",
     ):
         assert words in result.stderr.replace("llama0", "llama")
-    assert "trial" not in (folder / "runs" / "small" / "report.md").read_text().replace("Trials", "")
+    scores, _, rest = (folder / "runs" / "small" / "report.md").read_text().partition("## Cost")
+    assert "trial" not in scores
+    assert "| full | 2 of 3 | learning_rate=" in rest
+    assert "options were chosen by validation loss alone" in rest
     document = json.loads(inside("report", "study.yaml", "--format", "json", cwd=folder).stdout)
     assert len(document["runs"]) == 5
+    assert [trial["number"] for trial in document["trials"]] == [1, 2, 3] * 2
+    assert all(trial["validation_loss"] > 0 for trial in document["trials"])
     assert not any(run["spec"]["trial"] for run in document["runs"])
     rows = states(folder)
     assert [row["status"] for row in rows] == ["ok"] * 11

@@ -286,7 +286,7 @@ def test_the_demo_can_be_planned_before_anything_is_fetched(monkeypatch, tmp_pat
 
 
 def test_runs_of_the_demo_have_the_names_they_had():
-    loaded = load_study(ROOT / "studies" / "demo.yaml", vocabulary())
+    loaded = load_study(ROOT / "studies" / "demo.yaml", vocabulary()).with_automatic("bf16")
     ids = ["681c107e3e", "d9f7a6766d", "2b54c91324", "1edc01726e", "cae9717009"]
     for weights in (True, False):
         runs = expand(loaded, vocabulary(), lambda ref, root, w=weights: identify(ref, root, w), "data")

@@ -54,7 +54,7 @@ def outcomes_of(
         context: longest sequence of the model without a method's virtual tokens; None if it states none.
     """
     clusters = _clusters(splits)
-    outcomes = [Outcome(item.id, item.prompt_hash, item.reference, clusters(item.id)) for item in test]
+    outcomes = [Outcome(item.id, item.prompt_hash, item.reference, cluster=clusters(item.id)) for item in test]
     if sizes is not None:
         counted = zip(outcomes, sizes, strict=True)
         outcomes = [replace(outcome, words=words, bytes=size) for outcome, (words, size) in counted]

@@ -54,6 +54,8 @@ class BenchmarkMetric(Metric):
         self.statistics = () if score.aggregation == OTHER else ("value", "weight")
         self.unit = "share of items" if score.proportion else _UNITS.get(score.aggregation, f"lm-eval's {score.metric}")
         self.description = f"{score.metric} of a benchmark, as lm-eval has it"
+        self.formula = f"lm-eval's aggregation: {score.aggregation}"
+        self.source = "lm-evaluation-harness"
 
     def item(self, outcome: Outcome) -> tuple[float, ...]:
         """Not for outcomes of a task: a benchmark brings its own items."""

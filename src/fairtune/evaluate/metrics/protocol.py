@@ -33,8 +33,6 @@ class Outcome:
     id: str
     prompt_hash: str
     reference: str
-    cluster: str | None = None
-    """What the item shares with others, so that they are not independent: its document, or the group of its row."""
     loss: float | None = None
     """Negative log-likelihood of the reference, in nats, summed over its tokens."""
     loss_tokens: int | None = None
@@ -49,6 +47,8 @@ class Outcome:
     stopped: bool | None = None
     trials: tuple[Trial, ...] = ()
     """Of a program: this answer and the further samples, each run with its tests."""
+    cluster: str | None = None
+    """What the item shares with others, so that they are not independent: its document, or the group of its row."""
 
 
 @dataclass(frozen=True)
