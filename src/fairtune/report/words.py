@@ -78,7 +78,7 @@ def _asked(report: Report) -> Iterator[str]:
     what = f"{listed(models)} better at {task}"
     yield f"Which of {which} makes {what}, and which does most?" if trained[1:] else f"Does {which} make {what}?"
     items = max((value.n for row in report.rows for value in row.values.values()), default=0)
-    once = "once each" if seeds == 1 else f"with {seeds} seeds each"
+    once = "once" if seeds == 1 else f"with {seeds} seeds"
     yield f"Every method was trained {once}" + (f" and scored on the same items, {items:,} at most." if items else ".")
 
 
@@ -209,7 +209,7 @@ def _cost(report: Report) -> Iterator[str]:
         peaks = [entry.record.phases["train"].peak_bytes for entry in row.entries if entry.record]
         peak = max((bytes_ for bytes_ in peaks if bytes_ is not None), default=None)
         weights = format_count(None if trainable is None else round(trainable))
-        memory = f" and {format_bytes(peak)} at most" if peak is not None else ""
+        memory = f", with {format_bytes(peak)} at most" if peak is not None else ""
         parts.append(
             f"{_named(row.spec, report)} trained {weights} weights in {format_seconds(row.seconds('train'))}{memory}"
         )

@@ -134,12 +134,17 @@ def _counts(scores: Floats) -> list[dict[str, list[int]]]:
 
 
 def _first_metric(report: Report, pool: Pool) -> int:
-    """One whose answers can be read, and that says what is better; else the first."""
-    scored = {metric for item in pool.items for metric, _ in item.scores}
+    """Of written answers if there are any, and with a direction: the one that tells most items apart."""
+    told: dict[int, int] = {}
+    for item in pool.items:
+        for at in {metric for metric, _ in item.scores}:
+            told[at] = told.get(at, 0) + (
+                len({score for (metric, _), score in item.scores.items() if metric == at}) > 1
+            )
 
-    def rank(at: int) -> tuple[bool, bool, bool, int]:
+    def rank(at: int) -> tuple[bool, bool, bool, int, int]:
         metric = report.known[pool.metrics[at]]
-        return at not in scored, metric.needs != "generation", metric.higher_is_better is None, at
+        return at not in told, metric.needs != "generation", metric.higher_is_better is None, -told.get(at, 0), at
 
     return min(range(len(pool.metrics)), key=rank)
 
