@@ -1,32 +1,27 @@
-"""Draws the README's picture from a finished study: the report as the terminal shows it.
+"""Draws the README's picture from a finished study: the top of its page, as a browser shows it.
 
-    .venv/bin/python docs/picture.py studies/demo.yaml runs docs/demo.svg
-
-Turn the SVG into docs/demo.png with any browser or rsvg-convert.
+    .venv/bin/python docs/picture.py runs/demo/report.html docs/demo.png
 """
 
 from __future__ import annotations
 
-import re
+import shutil
 import sys
 from pathlib import Path
 
-from rich.console import Console
+from playwright.sync_api import sync_playwright
 
-from fairtune.execute import read_request, state_of
-from fairtune.report import Entry, collect, print_report
-
-study, runs, target = sys.argv[1:]
-request = read_request(Path(study))
-states = [state_of(spec, Path(runs)) for spec in request.specs]
-report = collect(
-    request.loaded.study.name, [Entry(state.spec, state.folder, state.record, state.problem) for state in states]
-)
-console = Console(record=True, width=150, file=Path("/dev/null").open("w"))  # noqa: SIM115
-print_report(report, console)
-svg = console.export_svg(title=f"fairtune report {study}")
-# No font from elsewhere: a picture must not fetch anything. rich lays out 12.2 pixels a character, as DejaVu Sans Mono
-# has at this size.
-svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
-svg = svg.replace("Fira Code", "DejaVu Sans Mono").replace("font-size: 20px", "font-size: 20.264px")
-Path(target).write_text(svg, encoding="utf-8")
+page, target = Path(sys.argv[1]).resolve(), sys.argv[2]
+program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+if program is None:
+    sys.exit("needs Chromium: none of chromium, chromium-browser, google-chrome is installed")
+with sync_playwright() as started:
+    browser = started.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    shown = browser.new_page(viewport={"width": 1180, "height": 900}, device_scale_factor=1.5, color_scheme="light")
+    shown.goto(page.as_uri())
+    end = shown.locator("#results").bounding_box()
+    assert end is not None, "the page has no results"
+    shown.screenshot(
+        path=target, full_page=True, clip={"x": 0, "y": 0, "width": 1180, "height": end["y"] + end["height"] - 20}
+    )
+    browser.close()

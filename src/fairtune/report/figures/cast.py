@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from fairtune.records import RunRecord
 from fairtune.report.collect import Report, Row
 from fairtune.report.figures.palette import Palette
+from fairtune.report.names import method_name
 from fairtune.report.tables import Entry
-from fairtune.study import RunSpec
 
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 1.5, 1, 1.5)))
 _TOLD = 4
-JOINT = " · "
-"""Between the parts of a method's name."""
 
 
 @dataclass(frozen=True)
@@ -67,21 +65,11 @@ def methods_of(report: Report) -> list[Method]:
     trained = 0
     for cell, entries in cells.items():
         trains = entries[0].spec.method.trains
-        found.append(Method(cell, _name(entries[0].spec, specs), tuple(entries), trained if trains else None))
+        found.append(
+            Method(cell, plain(method_name(entries[0].spec, specs)), tuple(entries), trained if trains else None)
+        )
         trained += trains
     return found
-
-
-def _name(spec: RunSpec, specs: Sequence[RunSpec]) -> str:
-    """The method, and what else of it varies in the study."""
-    parts = [spec.method.label]
-    if spec.augment and len({other.augment and other.augment.label for other in specs if other.method.trains}) > 1:
-        parts.append(spec.augment.label)
-    if len({other.precision for other in specs}) > 1:
-        parts.append(spec.precision)
-    if len({other.model.name for other in specs}) > 1:
-        parts.append(spec.model.name)
-    return JOINT.join(map(plain, parts))
 
 
 def plain(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from fairtune.report.collect import Report
 from fairtune.report.comparisons import AMONG_METHODS, AMONG_PRECISIONS, Comparison
-from fairtune.report.figures.cast import JOINT, is_number, left_out, methods_of, plain, shortened
+from fairtune.report.figures.cast import is_number, left_out, methods_of, plain, shortened
 from fairtune.report.figures.figure import Figure
 from fairtune.report.figures.palette import Palette
 from fairtune.report.figures.panels import Page, Panel, directions, draw_page, pages_of
@@ -35,6 +35,7 @@ from fairtune.report.figures.uplift import (
     titled,
     verdict_legend,
 )
+from fairtune.report.names import JOINT
 
 _FEW = 15
 _FAMILIES = (AMONG_METHODS, AMONG_PRECISIONS)

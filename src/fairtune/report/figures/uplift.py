@@ -13,7 +13,7 @@ from fairtune.report.figures.figure import Figure
 from fairtune.report.figures.palette import Palette
 from fairtune.report.figures.panels import Mark, Page, Panel, directions, draw_page, pages_of
 from fairtune.report.figures.sheet import HOLLOW, Item
-from fairtune.report.names import format_score
+from fairtune.report.names import format_score, signed
 
 _SHAPES = {"better": "^", "worse": "v", "higher": "D", "lower": "D"}
 
@@ -83,15 +83,13 @@ def speaks_of(found: Sequence[Comparison]) -> str:
 def sentence(report: Report, names: dict[str, str], found: Comparison) -> str:
     """``chrf: lora better by …`` in words."""
     unit = plain(report.known[found.metric].unit)
-    ends = f", 95 % interval {_signed(found.low)} to {_signed(found.high)}" if is_number(found.low) else ""
+    ends = ""
+    if found.low is not None and found.high is not None:
+        ends = f", 95 % interval {signed(found.low)} to {signed(found.high)}"
     return (
-        f"{found.metric}: {names.get(found.a, found.a)} {_signed(found.difference)} {unit}{ends}, "
+        f"{found.metric}: {names.get(found.a, found.a)} {signed(found.difference)} {unit}{ends}, "
         f"{found.verdict or 'not tested'}{' of these runs alone' if is_of_these_runs(found) else ''}."
     )
-
-
-def _signed(value: float | None) -> str:
-    return "unknown" if value is None else f"{'−' if value < 0 else '+'}{format_score(abs(value))}"
 
 
 def shape_of(found: Comparison, palette: Palette) -> tuple[str, str]:
