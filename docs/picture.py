@@ -1,6 +1,6 @@
 """Draws the README's picture from a finished study: the top of its page, as a browser shows it.
 
-    .venv/bin/python docs/picture.py runs/demo/report.html docs/demo.png
+.venv/bin/python docs/picture.py runs/demo/report.html docs/demo.png
 """
 
 from __future__ import annotations
