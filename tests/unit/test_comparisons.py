@@ -1,13 +1,15 @@
 """What a report concludes from per-item scores: verdicts, families, two levels of certainty, two runs side by side."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fairtune.errors import RecordError, SpecError
-from fairtune.evaluate.metrics import metric_of
+from fairtune.evaluate.metrics import Outcome, metric_of
+from fairtune.execute.results import score
 from fairtune.records import MetricValue, RunFolder, RunRecord, write_lines
 from fairtune.report import Entry, collect
 from fairtune.report.comparisons import AGAINST_BASE, AMONG_METHODS, adjusted_in_families
@@ -179,6 +181,26 @@ def test_the_story_names_the_best_how_sure_and_what_is_open(tmp_path):
     assert "on other items and with other seeds" in texts["found"]
     assert re.search("Between (lora and full|full and lora) no difference is shown", texts["found"])
     assert "open" not in texts
+
+
+def test_items_of_one_document_or_group_are_one_in_records_and_in_comparisons(tmp_path):
+    spec, other, _ = specs(tmp_path)
+    random = np.random.default_rng(5)
+    answers = [Outcome(f"d{n // 4}@{n}", "h", "a b", output="a b" if random.random() < 0.5 else "c") for n in range(80)]
+    clustered = [replace(answer, cluster=answer.id.partition("@")[0]) for answer in answers]
+    found = []
+    for run, outcomes in ((spec, clustered), (other, [replace(one, output="c") for one in clustered])):
+        where = RunFolder(tmp_path / run.run_id)
+        values = score(run, outcomes, where, "generation")
+        record = RunRecord(run_id=run.run_id, study=run.study, status="ok", spec=run, metrics=values)
+        found.append(Entry(run, where, record))
+    interval = found[0].record.metrics["rouge_l"]
+    assert interval.interval.endswith("20 clusters drawn whole")
+    assert '"cluster": "d0"' in found[0].folder.examples("rouge_l").read_text()
+    compared = told(collect("made", found), AGAINST_BASE)[0]
+    assert compared.interval.endswith("over 20 clusters")
+    alone = score(spec, answers, RunFolder(tmp_path / "alone"), "generation")["rouge_l"]
+    assert "clusters" not in alone.interval
 
 
 # --- two runs ------------------------------------------------------------------------------------------------------
