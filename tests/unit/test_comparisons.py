@@ -10,7 +10,7 @@ import pytest
 from fairtune.errors import RecordError, SpecError
 from fairtune.evaluate.metrics import Outcome, metric_of
 from fairtune.execute.results import score
-from fairtune.records import MetricValue, RunFolder, RunRecord, write_lines
+from fairtune.records import MetricValue, RunFolder, RunRecord, read_lines, write_lines
 from fairtune.report import Entry, collect
 from fairtune.report.comparisons import AGAINST_BASE, AMONG_METHODS, adjusted_in_families
 from fairtune.report.two_runs import as_json, changed_items, compare_two, sentences, table_rows
@@ -116,7 +116,16 @@ def test_where_nothing_differs_from_the_base_methods_are_not_told_apart():
     assert adjusted_in_families(families, [0.4, 0.3, 0.001]) == [0.6, 0.6, 0.6]
     assert adjusted_in_families(families, [0.001, 0.3, 0.001]) == [0.002, 0.3, 0.002]
     assert adjusted_in_families([AMONG_METHODS], [0.01]) == [0.01]
-    assert adjusted_in_families(families, [0.001, None, None]) == [0.001, None, None]
+    assert adjusted_in_families(families, [0.001, None, None]) == [0.002, None, None]
+
+
+def test_a_p_value_that_nobody_knows_makes_no_other_smaller(tmp_path):
+    """Of one method with many seeds among twenty with one, Holm must count all."""
+    families = [AGAINST_BASE] * 21
+    assert adjusted_in_families(families, [0.002] + [None] * 20)[0] == pytest.approx(0.042)
+    found = report(tmp_path, [0.0, 0.02, 0.2], seeds=(0, 1, 2), luck=0.001)
+    for one in found.comparisons:
+        assert one.p_seeds_adjusted >= one.p_items_adjusted
 
 
 def test_an_open_question_says_what_would_settle_it(tmp_path):
@@ -162,13 +171,61 @@ def test_a_few_items_are_a_report_too(tmp_path, items):
     assert story(found)
 
 
-def test_runs_that_all_score_the_same_have_no_interval_and_say_why(tmp_path):
-    made = [entry_of(tmp_path, spec, np.full(30, 0.25)) for spec in specs(tmp_path)]
-    found = collect("made", made)
+@pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
+def test_runs_that_all_score_the_same_have_no_interval_and_say_why(tmp_path, seeds):
+    made = [entry_of(tmp_path, spec, np.full(30, 0.25)) for spec in specs(tmp_path, seeds)]
+    found = collect("made", made, margins={"rouge_l": 0.1, "exact_match": 0.1})
     full = told(found, AGAINST_BASE)[0]
     assert (full.difference, full.low, full.p, full.verdict) == (0.0, None, 1.0, "no difference shown")
+    assert (full.smallest, full.items_needed, full.p_no_worse, full.low_seeds) == (None, None, None, None)
     assert full.reason == "every item shows the same difference"
-    assert told(found, AGAINST_BASE, "exact_match")[0].low < 0
+    exact = told(found, AGAINST_BASE, "exact_match")[0]
+    assert exact.low < 0 < exact.high
+    assert exact.smallest > 0.1
+    assert exact.p_no_worse > 0.001
+
+
+def test_of_five_items_no_difference_could_be_shown_and_it_is_said(tmp_path):
+    random = np.random.default_rng(4)
+    base, full, _ = specs(tmp_path)
+    scores = random.uniform(0.0, 0.1, 5)
+    found = collect("made", [entry_of(tmp_path, base, scores), entry_of(tmp_path, full, scores + 0.6 + scores)])
+    one = told(found, AGAINST_BASE)[0]
+    assert one.low > 0
+    assert (one.verdict, one.p, one.smallest) == ("no difference shown", 0.0625, None)
+    assert one.items_needed > 5
+
+
+def test_a_lost_file_does_not_hand_the_lead_to_another_method(tmp_path):
+    random = np.random.default_rng(5)
+    scores, made = random.random(50), []
+    for spec in specs(tmp_path, (0, 1)):
+        gain = {"base": 0.0, "full": 0.1}.get(spec.method.label, 0.3)
+        made.append(entry_of(tmp_path, spec, np.clip(scores / 2 + gain, 0, 1)))
+    made[-1].folder.examples("rouge_l").unlink()
+    found = collect("made", made)
+    texts = {paragraph.about: paragraph.text for paragraph in story(found)}
+    assert texts["found"].startswith("By rouge_l, lora scores best: 0.5")
+    mean = next(row for row in found.rows if row.mean and row.spec.method.label == "lora")
+    assert (mean.values["rouge_l"].low, mean.values["rouge_l"].interval) == (None, "none")
+
+
+def test_a_study_that_has_not_begun_and_one_of_a_base_alone_are_told_as_they_are(tmp_path):
+    runs = specs(tmp_path, (0, 1))
+    none = story(collect("made", [Entry(spec, RunFolder(tmp_path / spec.run_id), None) for spec in runs]))
+    assert [paragraph.about for paragraph in none] == ["asked", "found", "failed"]
+    assert "No trained run has results yet." in none[1].text
+    alone = story(collect("made", [entry_of(tmp_path, runs[0], np.random.default_rng(6).random(40))]))
+    assert alone[1].text.startswith("By rouge_l, base scores 0.")
+
+
+def test_runs_of_before_clusters_were_kept_stand_beside_newer_ones(tmp_path):
+    random = np.random.default_rng(7)
+    base, full, _ = (entry_of(tmp_path, spec, random.random(48)) for spec in specs(tmp_path))
+    path = full.folder.examples("rouge_l")
+    lines = [{**line, "cluster": f"d{place // 4}"} for place, line in enumerate(read_lines(path))]
+    write_lines(path, lines)
+    assert "over 12 clusters" in told(collect("made", [base, full]), AGAINST_BASE)[0].interval
 
 
 def test_the_story_names_the_best_how_sure_and_what_is_open(tmp_path):
@@ -260,6 +317,25 @@ def test_shared_items_are_compared_where_asked_and_it_is_said(tmp_path):
     assert found.comparisons[0].n == 80
     assert any("80 items are in both runs" in sentence for sentence in sentences(found))
     assert compare_two(*two(tmp_path / "c", 0.1, prompts="other"), by="id").comparisons[0].n == 100
+
+
+def test_the_same_run_of_two_machines_is_compared_with_itself_only_where_they_agree(tmp_path):
+    random = np.random.default_rng(8)
+    _, full, _ = specs(tmp_path)
+    scores = random.uniform(0.1, 0.9, 60)
+    here, there = entry_of(tmp_path, full, scores), entry_of(tmp_path / "there", full, np.clip(scores + 0.3, 0, 1))
+    found = compare_two(here, there)
+    assert found.comparisons[0].verdict == "worse"
+    assert found.comparisons[0].difference == pytest.approx(scores.mean() - np.clip(scores + 0.3, 0, 1).mean())
+    assert found.names == ("full (A)", "full (B)")
+
+
+def test_an_item_without_a_reference_is_a_damaged_file(tmp_path):
+    first, second = two(tmp_path, 0.1)
+    path = first.folder.examples("rouge_l")
+    write_lines(path, [{key: line[key] for key in line if key != "reference"} for line in read_lines(path)])
+    with pytest.raises(RecordError, match="damaged, an item lacks 'reference'"):
+        compare_two(first, second)
 
 
 def test_another_version_of_a_metric_is_another_number(tmp_path):

@@ -7,6 +7,8 @@ import pytest
 from scipy import stats as scipy_stats
 
 from fairtune.stats import (
+    Claim,
+    Difference,
     Scores,
     Spread,
     bca_interval,
@@ -194,12 +196,18 @@ def test_how_many_exchanges_are_gone_through_depends_on_what_they_show():
     assert nothing.p == pytest.approx(whole, abs=0.1)
 
 
-def test_what_is_far_beyond_all_exchanges_has_a_bound_instead():
-    gaps = np.random.default_rng(15).normal(2.0, 1.0, 60)
-    found = sign_flips(gaps)
-    assert found.method == "sign flips, 2,000 of them, and a bound of their tail"
-    exact = scipy_stats.norm.sf(gaps.sum() / np.sqrt(np.sum(gaps**2))) * 2
-    assert exact < found.p < 1e-9
+def test_what_is_far_beyond_all_exchanges_needs_no_more_of_them_and_claims_no_more():
+    found = sign_flips(np.random.default_rng(15).normal(2.0, 1.0, 60), most=50_000)
+    assert found.method == "sign flips, 2,000 of them, and what was seen is far beyond all"
+    assert found.p == pytest.approx(1 / 50_001)
+
+
+def test_no_p_value_is_smaller_than_exchanges_of_so_few_items_allow():
+    losses = np.stack([np.full(13, 7.0), np.ones(13)], axis=-1)
+    low = np.stack([np.full(13, 1.5), np.ones(13)], axis=-1)
+    found = randomisation(losses[None], low[None], perplexity, most=100_000)
+    assert found.p >= 2 / 2**13
+    assert sign_flips(np.full(14, 1.0), most=1_000_000).p >= 2 / 2**14
 
 
 def test_equal_runs_show_no_difference_and_have_no_interval():
@@ -303,7 +311,9 @@ def test_seeds_of_both_sides_are_paired_only_where_they_are_the_same():
     apart = difference_of(a, b, seeded=(True, True), same_seeds=False)
     assert paired.spread.seeds < 0.1 * apart.spread.seeds
     assert paired.spread.seed_df == 3
-    assert 3 < apart.spread.seed_df <= 6
+    assert apart.spread.seed_df == 3
+    fewer = difference_of(a, Scores(b.statistics[:2], mean), seeded=(True, True))
+    assert fewer.spread.seed_df == 1
 
 
 def test_the_interval_of_a_mean_over_seeds_is_widened_by_them_and_stays_a_share():
@@ -336,42 +346,82 @@ def test_a_second_family_waits_for_the_first():
     assert gated([], [0.02]) == [0.02]
 
 
+def found_of(spread, difference=0.0, changed=50, discordant=None, n=100):
+    """A difference of which only its spread matters."""
+    nothing = Claim(None, None, 1.0)
+    return Difference(difference, n, nothing, None, "", "", spread, 1, changed, discordant)
+
+
 def test_the_smallest_difference_is_shown_four_times_in_five():
     random = np.random.default_rng(25)
-    spread = difference_of(plain(random.normal(size=100)), plain(np.zeros(100))).spread
-    size = smallest_difference(spread)
+    found = difference_of(plain(random.normal(size=100)), plain(np.zeros(100)))
+    size = smallest_difference(found)
     shown = [scipy_stats.ttest_1samp(random.normal(size, 1.0, 100), 0).pvalue < 0.05 for _ in range(1000)]
-    assert size == pytest.approx((1.984 + 0.842) * math.sqrt(spread.items), rel=1e-3)
+    assert size == pytest.approx((1.984 + 0.842) * math.sqrt(found.spread.items), rel=1e-3)
     assert np.mean(shown) == pytest.approx(0.8, abs=0.06)
+
+
+@pytest.mark.parametrize(("items", "alike"), [(100, 1.0), (100, 0.7), (400, 0.9)])
+def test_the_smallest_difference_of_shares_is_that_of_the_exact_test(items, alike):
+    """However few items differ now: what shows a difference changes as many as it says."""
+    random = np.random.default_rng(26)
+    hits = (random.random(items) < 0.5).astype(float)
+    other = np.where(random.random(items) < alike, hits, 1 - hits)
+    found = difference_of(plain(hits, proportion=True), plain(other, proportion=True))
+    size = smallest_difference(found, 0.0125)
+    share = max(found.discordant, size)
+    draws = random.multinomial(items, [(share + size) / 2, (share - size) / 2, 1 - share], size=4000)
+    p = np.array([scipy_stats.binomtest(int(a), int(a + b)).pvalue if a + b else 1.0 for a, b, _ in draws])
+    assert np.mean(p < 0.0125) == pytest.approx(0.8, abs=0.03)
 
 
 def test_half_the_difference_needs_four_times_the_items():
     spread = Spread(items=0.01, units=100)
-    size = smallest_difference(spread)
-    assert needed(spread, size).items == 100
-    assert needed(spread, size / 2).items == pytest.approx(400, rel=0.03)
-    assert needed(spread, -size / 2) == needed(spread, size / 2)
-    assert needed(spread, 0.0).items is None
+    size = smallest_difference(found_of(spread))
+    assert needed(found_of(spread, size)).items is None  # there are enough
+    assert needed(found_of(spread, size / 2)).items == pytest.approx(400, rel=0.03)
+    assert needed(found_of(spread, -size / 2)) == needed(found_of(spread, size / 2))
+    assert needed(found_of(spread, 0.0)).items is None
+
+
+def test_so_few_items_that_no_test_could_reject_show_nothing():
+    few = Spread(items=0.0001, units=5)
+    assert smallest_difference(found_of(few)) is None
+    assert needed(found_of(few, 1.0)).items == 6
+    assert smallest_difference(found_of(Spread(0.0, 50))) is None
 
 
 def test_where_seeds_differ_too_much_no_number_of_items_is_enough():
     spread = Spread(items=0.0001, units=100, seeds=1.0, shared=0.00005, seed_df=2)
-    found = needed(spread, 0.5)
+    found = needed(found_of(spread, 0.5))
     assert found.items is None
     assert 10 < found.seeds < 200
-    assert smallest_difference(Spread(0.0001, 100, 3.0 / found.seeds, 0.0, found.seeds - 1)) < 0.51
+    enough = Spread(0.0001, 100, 3.0 / found.seeds, 0.0, found.seeds - 1)
+    assert smallest_difference(found_of(enough)) < 0.51
 
 
 def test_no_worse_is_a_claim_of_its_own():
-    unknown, known = Spread(items=1.0, units=50), Spread(items=0.001, units=50)
+    unknown, known = found_of(Spread(items=1.0, units=50)), found_of(Spread(items=0.001, units=50))
     assert p_no_worse(unknown, -0.1, 0.5) > 0.3
     assert p_no_worse(known, -0.1, 0.5) < 1e-6
     assert p_no_worse(known, -0.5, 0.5) == pytest.approx(0.5)
     assert p_no_worse(known, -0.9, 0.5) > 0.999
-    assert p_no_worse(Spread(1.0, 50), 1.2, 0.5) == pytest.approx(scipy_stats.t.sf(1.7, 49))
+    assert p_no_worse(unknown, 1.2, 0.5) == pytest.approx(scipy_stats.t.sf(1.7, 49))
+
+
+def test_rare_losses_are_not_taken_for_none():
+    """Of a share, the margin itself says how much items vary at least; of other scores too few changes say nothing."""
+    random = np.random.default_rng(27)
+    claimed = []
+    for _ in range(400):
+        lost = (random.random(50) < 0.04).astype(float)
+        found = difference_of(plain(1 - lost, proportion=True), plain(np.ones(50), proportion=True))
+        claimed.append(p_no_worse(found, found.difference, 0.04, share=True) < 0.05)
+    assert np.mean(claimed) <= 0.05
+    assert p_no_worse(found_of(Spread(0.0001, 50), changed=3), 0.0, 0.04) is None
 
 
 def test_equivalence_is_two_one_sided_tests():
-    spread = Spread(items=0.01, units=60)
+    found = found_of(Spread(items=0.01, units=60), 0.05)
     theirs = [scipy_stats.t.sf((0.3 - 0.05) / 0.1, 59), scipy_stats.t.sf((0.3 + 0.05) / 0.1, 59)]
-    assert p_equivalent(spread, 0.05, 0.3) == pytest.approx(max(theirs))
+    assert p_equivalent(found, 0.3) == pytest.approx(max(theirs))

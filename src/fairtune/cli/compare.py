@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -70,7 +71,7 @@ def _margins(asked: Sequence[str], entries: Sequence[Any]) -> dict[str, float]:
             margins[name] = float(number)
         except ValueError:
             raise SpecError(f"--margin {text}: write a metric and what may be lost, such as {name}=0.5") from None
-        if margins[name] <= 0:
+        if not 0 < margins[name] < math.inf:
             raise SpecError(f"--margin {text}: what may be lost is above 0")
     return margins
 

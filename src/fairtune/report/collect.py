@@ -178,7 +178,7 @@ def _row(entries: tuple[Entry, ...], known: Known, mean: bool = False) -> Row:
             values[name] = single
         elif single and scores is not None:
             values[name] = _mean_value(single, scores, Side(entries).seeded)
-        elif single and single.interval == NO_INTERVAL:
+        elif single:
             values[name] = _plain_mean(entries, name)
         gain = known.gain(entries, name)
         if gain:
@@ -201,10 +201,14 @@ def _mean_value(single: MetricValue, scores: Scores, seeded: bool) -> MetricValu
 
 
 def _plain_mean(entries: Sequence[Entry], name: str) -> MetricValue:
-    """Of a number that is no function of sums over items."""
-    found = [entry.record.metrics[name] for entry in entries if entry.record]
-    values = [single.value for single in found if single.value is not None]
-    return found[0].model_copy(update={"value": sum(values) / len(values) if len(values) == len(found) else None})
+    """Of a number that is no function of sums over items, or whose items are missing."""
+    found = [entry.record.metrics.get(name) for entry in entries if entry.record]
+    known = [single for single in found if single is not None]
+    values = [single.value for single in known if single.value is not None]
+    value = sum(values) / len(values) if len(values) == len(entries) else None
+    reason = known[0].reason or "the items of a run are missing, or differ from those of another seed"
+    ends = {"low": None, "high": None, "interval": NO_INTERVAL, "reason": reason, "per_label": None}
+    return known[0].model_copy(update={"value": value, **ends})
 
 
 def _unpaired(sides: Sequence[Side], tables: Tables) -> list[str]:

@@ -29,7 +29,7 @@ class Comparison:
     """One metric of one method against another, paired item by item over all their seeds."""
 
     family: str
-    """:data:`AGAINST_BASE`, :data:`AMONG_METHODS` or :data:`AMONG_PRECISIONS`; p-values are adjusted over a family."""
+    """:data:`AGAINST_BASE`, or :data:`AMONG_METHODS` and :data:`AMONG_PRECISIONS`, which are adjusted together."""
     metric: str
     a: str
     b: str
@@ -94,8 +94,8 @@ class Side:
 
     @property
     def seeded(self) -> bool:
-        """Whether another seed would have given another result."""
-        return self.spec.method.trains or self.spec.model.scratch is not None
+        """Whether another seed would have given another result; an untouched model is what the others began with."""
+        return self.spec.method.trains
 
 
 @dataclass(frozen=True)
@@ -151,25 +151,28 @@ def compare(
 ) -> list[Comparison]:
     """Every metric of every pair, with p-values that hold for a whole family together.
 
-    A family is asked at a level of its own; those among trained methods only where something differs from the
-    untouched model, so that where nothing does, the chance of any false "better" stays below the level.
+    There are two, each asked at the level: comparisons with the untouched model, and all others. Those are asked only
+    where something differs from the untouched model, so that where nothing does, the chance of any false "better"
+    stays below the level.
     """
     found = list(_differences(pairs, tables, metrics))
     asked = _adjusted([_comparison(pair, name, difference) for pair, name, difference in found])
     judged = [_judged(comparison, metrics[comparison.metric], level) for comparison in asked]
-    family = {name: [other for other in judged if other.family == name] for name in {c.family for c in judged}}
+    family = {base: [one for one in judged if (one.family == AGAINST_BASE) == base] for base in (True, False)}
     return [
-        _powered(comparison, difference, metrics[name], (margins or {}).get(name), family[pair.family], level)
+        _powered(comparison, difference, metrics[name], (margins or {}).get(name), family[base], level)
         for comparison, (pair, name, difference) in zip(judged, found, strict=True)
+        for base in (pair.family == AGAINST_BASE,)
     ]
 
 
 def _differences(
     pairs: Sequence[Pair], tables: Tables, metrics: Mapping[str, Metric]
 ) -> Iterator[tuple[Pair, str, Difference]]:
-    sizes = {pair.family: len(metrics) * sum(other.family == pair.family for other in pairs) for pair in pairs}
+    against_base = sum(pair.family == AGAINST_BASE for pair in pairs)
     for pair in pairs:
-        most = min(_MOST_EXCHANGES, max(_LEAST_EXCHANGES, _EXCHANGES_EACH * sizes[pair.family]))
+        members = len(metrics) * (against_base if pair.family == AGAINST_BASE else len(pairs) - against_base)
+        most = min(_MOST_EXCHANGES, max(_LEAST_EXCHANGES, _EXCHANGES_EACH * members))
         for name, metric in metrics.items():
             scores = paired_scores(pair.a, pair.b, name, metric, tables)
             if scores:
@@ -184,7 +187,11 @@ def paired_scores(a: Side, b: Side, name: str, metric: Metric, tables: Tables) -
         return None
     if tables.items(a.entries[0], name) != tables.items(b.entries[0], name):
         return None
-    return (ours, theirs) if np.isfinite([ours.value, theirs.value]).all() else None
+    if not np.isfinite([ours.value, theirs.value]).all():
+        return None
+    # A run of before clusters were kept may stand beside one of after: the items are the same.
+    clusters = ours.clusters if theirs.clusters is None else theirs.clusters
+    return replace(ours, clusters=clusters), replace(theirs, clusters=clusters)
 
 
 def _comparison(pair: Pair, name: str, found: Difference) -> Comparison:
@@ -218,27 +225,38 @@ def _comparison(pair: Pair, name: str, found: Difference) -> Comparison:
 
 
 def _adjusted(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Holm over each family; then the gate that the families among trained methods stand behind."""
+    """Holm over each family; then the gate that the families among trained methods stand behind.
+
+    What is not shown for these runs is not shown for others: the second p-value is never below the first.
+    """
     families = [found.family for found in comparisons]
     items = adjusted_in_families(families, [found.p_items for found in comparisons])
     seeds = adjusted_in_families(families, [found.p_seeds for found in comparisons])
     return [
-        replace(found, p_items_adjusted=of_items, p_seeds_adjusted=of_seeds)
+        replace(
+            found,
+            p_items_adjusted=of_items,
+            p_seeds_adjusted=None if of_seeds is None else max(of_seeds, of_items or 0.0),
+        )
         for found, of_items, of_seeds in zip(comparisons, items, seeds, strict=True)
     ]
 
 
 def adjusted_in_families(families: Sequence[str], p_values: Sequence[float | None]) -> list[float | None]:
-    """p-values that hold for a whole family; None stays None, and is no member."""
+    """p-values that hold for a whole family: the comparisons with the untouched model, and all others.
+
+    None stays None, and is a member all the same: nobody knows it, so it counts as 1.
+    """
     adjusted: list[float | None] = [None] * len(p_values)
     first: list[float] = []
-    for family in sorted(set(families), key=lambda name: name != AGAINST_BASE):
-        members = [(place, p) for place, p in enumerate(p_values) if families[place] == family and p is not None]
-        found = holm([p for _, p in members])
-        if family == AGAINST_BASE:
-            first = found
-        for (place, _), p in zip(members, gated(first, found), strict=True):
-            adjusted[place] = p
+    for against_base in (True, False):
+        places = [place for place, family in enumerate(families) if (family == AGAINST_BASE) == against_base]
+        values = [p_values[place] for place in places]
+        found = holm([1.0 if p is None else p for p in values])
+        shown = found if against_base else gated(first, found)
+        first = found if against_base and any(p is not None for p in values) else first
+        for place, p, value in zip(places, shown, values, strict=True):
+            adjusted[place] = None if value is None else p
     return adjusted
 
 
@@ -277,20 +295,17 @@ def _powered(
     level: float,
 ) -> Comparison:
     """What it could have shown, at the step of Holm's that an open comparison of its family meets."""
-    spread = difference.spread
-    if not np.isfinite(spread.variance):
+    if not np.isfinite(difference.spread.variance):
         return found
-    open_ones = sum(other.verdict == NOT_SHOWN for other in family)
-    step = level / max(1, open_ones)
-    missing = found.verdict == NOT_SHOWN
-    wanted = needed(spread, found.difference, step) if missing else None
+    step = level / max(1, sum(other.verdict == NOT_SHOWN for other in family))
+    wanted = needed(difference, step) if found.verdict == NOT_SHOWN else None
     no_worse = None
     if margin is not None and metric.higher_is_better is not None:
         gain = found.difference if metric.higher_is_better else -found.difference
-        no_worse = p_no_worse(spread, gain, margin)
+        no_worse = p_no_worse(difference, gain, margin, metric.proportion)
     return replace(
         found,
-        smallest=smallest_difference(spread, step),
+        smallest=smallest_difference(difference, step),
         items_needed=wanted.items if wanted else None,
         seeds_needed=wanted.seeds if wanted else None,
         margin=margin,

@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fairtune.errors import SpecError
+from fairtune.errors import RecordError, SpecError
 from fairtune.evaluate.metrics import Metric, metric_of
 from fairtune.records import read_lines
 from fairtune.report.tables import Entry, Table, Tables, table_of
+from fairtune.stats import NO_INTERVAL
 
 By = Literal["hash", "id"]
 Lines = Sequence[Mapping[str, Any]]
@@ -69,6 +70,9 @@ def _unlike(a: Entry, b: Entry, name: str) -> str | None:
     if ours.version != theirs.version:
         return f"its meaning changed: version {ours.version} of the metric, and version {theirs.version}"
     metrics = [metric_of(entry.spec, name) for entry in (a, b)]
+    for value in (ours, theirs):
+        if metrics[0].needs == "benchmark" and value.interval == NO_INTERVAL:
+            return f"it is not made of its items alone: {value.reason}"
     if metrics[0].statistics != metrics[1].statistics:
         return "it counts other things: the label sets differ"
     return None if metrics[0].statistics else "it is no function of what its items score, so it cannot be compared"
@@ -76,6 +80,8 @@ def _unlike(a: Entry, b: Entry, name: str) -> str | None:
 
 def _match_metric(matched: Matched, a: Entry, b: Entry, name: str, by: By, shared: bool) -> None:
     ours, theirs = (read_lines(entry.folder.examples(name)) for entry in (a, b))
+    for entry, lines in ((a, ours), (b, theirs)):
+        _require_keys(lines, str(entry.folder.examples(name)))
     places = [{key: place for place, key in enumerate(_keys(lines, by))} for lines in (ours, theirs)]
     common = [key for key in places[0] if key in places[1]]
     if len(common) < max(len(ours), len(theirs)):
@@ -93,6 +99,12 @@ def _match_metric(matched: Matched, a: Entry, b: Entry, name: str, by: By, share
         table = table_of(chosen, metric, str(entry.folder.examples(name)))
         matched.tables.found[entry.spec.run_id, name] = Table(items, table.statistics, table.clusters)
     matched.metrics[name], matched.lines[name] = metric, (rows[0], rows[1])
+
+
+def _require_keys(lines: Lines, where: str) -> None:
+    missing = [key for line in lines for key in ("id", "prompt_hash", "reference") if key not in line]
+    if missing:
+        raise RecordError(f"{where}: damaged, an item lacks {missing[0]!r}")
 
 
 def _keys(lines: Lines, by: By) -> Iterable[Key]:

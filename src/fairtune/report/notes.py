@@ -11,10 +11,10 @@ from fairtune.report.leaks import leak_notes
 from fairtune.units import format_seconds
 
 _SIGNS = (
-    "Intervals: 95 %, over other test items; of a mean over seeds, over other seeds too. Δ: paired difference, to the "
-    "base where no other is named. ▲ better, ▼ worse, △ higher and ▽ lower where neither is better, ≈ no difference "
-    "shown: at 5 % for all comparisons with the base together, and for all among methods together (Holm), which are "
-    "asked only where something differs from the base."
+    "Intervals: 95 %, over other test items; of a mean over three seeds or more, over other seeds too. Δ: paired "
+    "difference, to the base where no other is named. ▲ better, ▼ worse, △ higher and ▽ lower where neither is "
+    "better, ≈ no difference shown: at 5 % for all comparisons with the base together, and for all among methods "
+    "together (Holm), which are asked only where something differs from the base."
 )
 _ONE_SEED = (
     "¹ These very runs differ, on other items too. One seed cannot say whether the methods do: give `seeds` at least "

@@ -74,7 +74,8 @@ class Tables:
         if len({table.items for table in known}) > 1:
             return None
         statistics = np.stack([table.statistics for table in known])
-        return Scores(statistics, metric.aggregate, metric.proportion, clusters_of(known[0].clusters))
+        named = next((table.clusters for table in known if None not in table.clusters), known[0].clusters)
+        return Scores(statistics, metric.aggregate, metric.proportion, clusters_of(named))
 
     def items(self, entry: Entry, name: str) -> tuple[str, ...] | None:
         """What a run was asked."""

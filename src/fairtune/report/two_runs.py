@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fairtune.report.comparisons import LEVEL, NOT_SHOWN, Comparison, Pair, Side, compare
 from fairtune.report.matching import By, Change, Matched, changes, match
 from fairtune.report.names import DASH, ends_of, format_score, method_name, p_value, signed, signed_ends_of
 from fairtune.report.tables import Entry
+from fairtune.stats import estimate
 
 TWO_RUNS = "two runs"
 _ARROWS = {True: " ↑", False: " ↓", None: ""}
@@ -44,6 +45,8 @@ def compare_two(
     Raises:
         SpecError, RecordError: as :func:`match`.
     """
+    if a.spec.run_id == b.spec.run_id:  # the same run, of two machines
+        b = replace(b, spec=b.spec.model_copy(update={"run_id": f"{b.spec.run_id} (B)"}))
     matched = match(a, b, by, shared)
     pair = Pair(TWO_RUNS, Side((a,)), Side((b,)))
     return TwoRuns(a, b, matched, tuple(compare([pair], matched.tables, matched.metrics, margins)))
@@ -65,7 +68,7 @@ def table_rows(found: TwoRuns) -> list[dict[str, str]]:
 
 def _row(found: TwoRuns, told: Comparison) -> dict[str, str]:
     metric = found.matched.metrics[told.metric]
-    scores = [_score(entry, told.metric) for entry in (found.a, found.b)]
+    scores = [_score(found, entry, told.metric) for entry in (found.a, found.b)]
     return {
         "metric": told.metric + _ARROWS[metric.higher_is_better],
         **dict(zip(found.names, scores, strict=True)),
@@ -76,8 +79,10 @@ def _row(found: TwoRuns, told: Comparison) -> dict[str, str]:
     }
 
 
-def _score(entry: Entry, name: str) -> str:
-    value = entry.record.metrics.get(name) if entry.record else None
+def _score(found: TwoRuns, entry: Entry, name: str) -> str:
+    """Over the items that were compared."""
+    scores = found.matched.tables.scores([entry], name, found.matched.metrics[name])
+    value = estimate(scores) if scores else None
     return f"{format_score(value.value)} {ends_of(value.low, value.high)}" if value else DASH
 
 
@@ -112,7 +117,7 @@ def _needed(told: Comparison) -> str:
     if told.difference == 0 or told.smallest is None:
         return ""
     if told.items_needed is None:
-        return " No number of items would show one as small as this."
+        return ""
     # Two digits of it: no more are known.
     items = round(told.items_needed, 2 - len(str(told.items_needed)))
     return f" To show one as small as {format_score(abs(told.difference))} takes about {items:,} items."

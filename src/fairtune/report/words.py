@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fairtune.report.collect import Report, Row
 from fairtune.report.comparisons import AGAINST_BASE, AMONG_METHODS, NOT_SHOWN, OTHER_SEEDS, THESE_RUNS, Comparison
 from fairtune.report.names import (
+    ends_of,
     format_score,
     listed,
     method_name,
@@ -16,6 +17,7 @@ from fairtune.report.names import (
     signed,
     signed_ends_of,
 )
+from fairtune.report.tables import Entry
 from fairtune.study import RunSpec
 from fairtune.units import format_bytes, format_count, format_seconds
 
@@ -79,20 +81,26 @@ def _asked(report: Report) -> Iterator[str]:
     yield f"Which of {which} makes {what}, and which does most?" if trained[1:] else f"Does {which} make {what}?"
     items = max((value.n for row in report.rows for value in row.values.values()), default=0)
     once = "once" if seeds == 1 else f"with {seeds} seeds"
-    yield f"Every method was trained {once}" + (f" and scored on the same items, {items:,} at most." if items else ".")
+    yield f"Each is trained {once}, and scored on the same items{f' ({items:,} at most)' if items else ''}."
 
 
 def _found(report: Report) -> Iterator[str]:
     name = main_metric(report)
     if name is None:
         return
-    best = _leader(report, name)
-    against = [found for found in report.comparisons if (found.family, found.metric) == (AGAINST_BASE, name)]
-    if best is None or not report.comparisons:
-        yield "There is nothing to compare yet: the untouched model or what was made of it has no results."
+    trained = _ranked(report, name, trains=True)
+    if not trained:
+        yield from (
+            f"By {name}, {_named(row.spec, report)} scores {_score(row, name)}." for row in _ranked(report, name)
+        )
+        if any(entry.spec.method.trains for entry in report.entries):
+            yield "No trained run has results yet."
         return
-    yield from _against_base(best, against, name, report)
-    yield from _leading(best, name, report)
+    against = [found for found in report.comparisons if (found.family, found.metric) == (AGAINST_BASE, name)]
+    yield _best(trained, against, name, report)
+    if len(against) > 1:
+        yield _tally(against)
+    yield from _leading(trained[0], name, report)
     yield from _other_metrics(report, name)
 
 
@@ -105,67 +113,78 @@ def _wholes(report: Report) -> list[Row]:
     return list(cells.values())
 
 
-def _leader(report: Report, name: str) -> Row | None:
-    """The trained method with the best score."""
-    higher = report.known[name].higher_is_better
-    scored = [(row.values[name].value, row) for row in _wholes(report) if row.spec.method.trains and name in row.values]
-    known = [(value, row) for value, row in scored if value is not None]
-    if not known:
-        return None
-    return (max if higher else min)(known, key=lambda pair: pair[0])[1]
+def _ranked(report: Report, name: str, trains: bool = False) -> list[Row]:
+    """Methods that have a score, the best first."""
+    sign = -1.0 if report.known[name].higher_is_better else 1.0
+    scored = [
+        (sign * value.value, place, row)
+        for place, row in enumerate(_wholes(report))
+        if row.spec.method.trains == trains and (value := row.values.get(name)) and value.value is not None
+    ]
+    return [row for _, _, row in sorted(scored, key=lambda one: one[:2])]
 
 
-def _against_base(best: Row, against: Sequence[Comparison], name: str, report: Report) -> Iterator[str]:
-    runs = tuple(entry.spec.run_id for entry in best.entries)
-    found = next((comparison for comparison in against if comparison.a_runs == runs), None)
-    value = best.values[name].value
-    lead = f"By {name}, {_named(best.spec, report)} scores best: {format_score(value)}"
+def _score(row: Row, name: str) -> str:
+    value = row.values[name]
+    return f"{format_score(value.value)} {ends_of(value.low, value.high)}"
+
+
+def _best(trained: Sequence[Row], against: Sequence[Comparison], name: str, report: Report) -> str:
+    best = trained[0]
+    first = best.values[name].value
+    ahead = len(trained) > 1 and all(row.values[name].value != first for row in trained[1:])
+    lead = f"By {name}, {_named(best.spec, report)} scores {'best: ' if ahead else ''}{format_score(first)}"
+    found = next((one for one in against if one.a_runs == _runs(best)), None)
     if found is None:
-        yield f"{lead}; it could not be compared with the untouched model."
-        return
-    change = f"{lead}, {signed(found.difference)} {signed_ends_of(found.low, found.high)} against the untouched model"
-    yield f"{change} ({_sureness(found)})."
-    if len(against) > 1:
-        yield _tally(Counter(comparison.verdict for comparison in against))
+        return f"{lead}; there is no untouched model to compare it with."
+    return f"{lead}, {signed(found.difference)} against the untouched model ({_sureness(found)})."
 
 
-def _tally(verdicts: Counter[str]) -> str:
+def _runs(row: Row) -> tuple[str, ...]:
+    return tuple(entry.spec.run_id for entry in row.entries)
+
+
+def _tally(against: Sequence[Comparison]) -> str:
     """How many methods are better, and how many not."""
-    count = sum(verdicts.values())
+    verdicts, count = Counter(found.verdict for found in against), len(against)
+    these = [found for found in against if found.verdict != NOT_SHOWN and found.about == THESE_RUNS and found.seeds]
+    only = (
+        "" if not these else ", for these very runs" if len(these) == count else f", {len(these)} for these runs alone"
+    )
     if verdicts["better"] == count:
-        return f"{'Both' if count == 2 else f'All {count}'} methods are better than the untouched model."
+        return f"{'Both' if count == 2 else f'All {count}'} methods are better than the untouched model{only}."
     words = {"better": "better", "worse": "worse", NOT_SHOWN: "not shown to differ"}
     parts = [f"{verdicts[verdict]} {word}" for verdict, word in words.items() if verdicts[verdict]]
-    return f"Of {count} methods, against the untouched model, {listed(parts)}."
+    return f"Of {count} methods, against the untouched model, {listed(parts)}{only}."
 
 
 def _sureness(found: Comparison) -> str:
     """How sure, of what."""
+    ends = f"95 % interval {signed_ends_of(found.low, found.high)}" if found.low is not None else "no interval"
     if found.verdict == NOT_SHOWN:
         could = f"; {format_score(found.smallest)} could have been shown" if found.smallest is not None else ""
-        return f"no difference shown, p {p_value(found.p_adjusted)}{could}"
+        return f"{ends}, p {p_value(found.p_adjusted)}: no difference shown{could}"
     of = "on other items and with other seeds" if found.about == OTHER_SEEDS else "of these very runs, on other items"
-    return f"95 % interval {of}; p {p_value(found.p_adjusted)}"
+    return f"{ends} {of}; p {p_value(found.p_adjusted)}"
 
 
 def _leading(best: Row, name: str, report: Report) -> Iterator[str]:
     """Whether the best is really better than the others."""
-    runs = tuple(entry.spec.run_id for entry in best.entries)
+    runs = _runs(best)
     pairs = [
         found
         for found in report.comparisons
         if found.metric == name and found.family == AMONG_METHODS and runs in (found.a_runs, found.b_runs)
     ]
-    if not pairs:
-        return
-    beaten = [_other(found, runs, report) for found in pairs if found.verdict != NOT_SHOWN]
-    level = [_other(found, runs, report) for found in pairs if found.verdict == NOT_SHOWN]
     who = _named(best.spec, report)
-    if beaten:
-        runs_only = all(found.about == THESE_RUNS for found in pairs if found.verdict != NOT_SHOWN)
-        yield f"{who} is better than {_some(beaten)}" + (", for these runs." if runs_only else ".")
+    for about, told in ((OTHER_SEEDS, ""), (THESE_RUNS, ", for these very runs")):
+        beaten = [_other(one, runs, report) for one in pairs if one.verdict != NOT_SHOWN and one.about == about]
+        if beaten:
+            yield f"{who} is better than {_some(beaten)}{told}."
+    level = [found for found in pairs if found.verdict == NOT_SHOWN]
     if level:
-        yield f"Between {who} and {_some(level)} no difference is shown{_to_settle(pairs)}."
+        others = _some([_other(found, runs, report) for found in level])
+        yield f"Between {who} and {others} no difference is shown{_to_settle(level, runs)}."
 
 
 def _some(names: Sequence[str]) -> str:
@@ -176,14 +195,14 @@ def _other(found: Comparison, runs: tuple[str, ...], report: Report) -> str:
     return _side((found.b_runs if found.a_runs == runs else found.a_runs)[0], report)
 
 
-def _to_settle(pairs: Sequence[Comparison]) -> str:
-    """What the nearest open question would need."""
-    still = [found for found in pairs if found.verdict == NOT_SHOWN]
-    if len(still) != 1:
+def _to_settle(level: Sequence[Comparison], runs: tuple[str, ...]) -> str:
+    """What a single open question would need; the difference as the best has it."""
+    if len(level) != 1:
         return ""
-    needs = [f"{still[0].items_needed:,} items"] if still[0].items_needed else []
-    needs += [f"{still[0].seeds_needed:,} seeds"] if still[0].seeds_needed else []
-    gap = signed(still[0].difference)
+    found = level[0]
+    gap = signed(found.difference if found.a_runs == runs else -found.difference)
+    needs = [f"{found.items_needed:,} items"] if found.items_needed else []
+    needs += [f"{found.seeds_needed:,} seeds"] if found.seeds_needed else []
     return f" ({gap}; if that is the truth, it takes {' or '.join(needs)} to show it)" if needs else f" ({gap})"
 
 
@@ -233,7 +252,7 @@ def _failed(report: Report) -> Iterator[str]:
 
 
 def _plural(told: str) -> str:
-    return told.replace("was ", "were ", 1).replace("has ", "have ", 1)
+    return told.replace("was ", "were ", 1).replace("has ", "have ", 1).replace("waits for its", "wait for their", 1)
 
 
 def _open(report: Report) -> Iterator[str]:
@@ -241,13 +260,9 @@ def _open(report: Report) -> Iterator[str]:
     trained = [entry for entry in report.entries if entry.ok and entry.spec.method.trains]
     if not trained:
         return
-    seeds = min(Counter(entry.spec.cell for entry in trained).values())
-    if seeds == 1:
-        yield "With one seed nobody can say whether a method is better, or this run of it: give three seeds or more."
-    elif any(found.about == THESE_RUNS and found.verdict != NOT_SHOWN for found in report.comparisons):
-        yield f"Where ¹ stands, {seeds} seeds are too few, or too different, to say whether others would do the same."
+    yield from _seeds(trained, report)
     if report.leaked:
-        yield f"Test items stand in the training data, which flatters {_some(sorted(report.leaked))}."
+        yield f"Test items stand in the training or validation data, which flatters {_some(sorted(report.leaked))}."
     unequal = {found.unequal for found in report.comparisons if found.unequal}
     if unequal:
         yield "Some methods had more trials to find good options than others, and are compared all the same."
@@ -256,3 +271,16 @@ def _open(report: Report) -> Iterator[str]:
         yield f"{items} items say little about others."
     if not any(not entry.spec.method.trains for entry in report.entries):
         yield "The study has no `base`, so nothing says whether tuning helped at all."
+
+
+def _seeds(trained: Sequence[Entry], report: Report) -> Iterator[str]:
+    """Of which methods nobody knows what other seeds would do."""
+    counts = Counter(_named(entry.spec, report) for entry in trained)
+    alone = [name for name, count in counts.items() if count == 1]
+    if len(alone) == len(counts):
+        yield "With one seed nobody can say whether a method is better, or this run of it: give three seeds or more."
+    elif alone:
+        yield f"Of {_some(alone)} one seed alone has results, so nothing is known of others."
+    shown = {found.seeds for found in report.comparisons if found.about == THESE_RUNS and found.verdict != NOT_SHOWN}
+    for seeds in sorted(shown - {0, 1}):
+        yield f"Where ¹ stands, {seeds} seeds are too few, or too different, to say whether others would do the same."

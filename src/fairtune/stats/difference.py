@@ -11,8 +11,11 @@ from scipy.special import ndtri
 from fairtune.stats.estimate import with_seeds
 from fairtune.stats.intervals import Interval
 from fairtune.stats.paired import Tested, same_scores
-from fairtune.stats.scores import Scores
+from fairtune.stats.scores import Floats, Scores
 from fairtune.stats.seeds import Spread, spread_of, unpaired
+
+_NOTHING = 1e-12
+"""Of a difference, what rounding leaves of none."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,10 @@ class Difference:
     interval: str
     spread: Spread
     seeds: int
+    changed: int = 0
+    """Units on which the sides differ."""
+    discordant: float | None = None
+    """Share of items that one side alone has right, where each is right or wrong once."""
     reason: str | None = None
     """Why an interval is missing."""
 
@@ -82,11 +89,15 @@ def difference_of(
     runs = Claim(interval.low, interval.high, tested.p) if interval else Claim(None, None, tested.p)
     method = None
     if found.p_method is not None:
-        wide = with_seeds(interval or Interval(value, value, "Student's t"), value, spread, level=level)
-        method = Claim(wide.low, wide.high, found.p_method)
+        # Seeds may differ where items do not; of what does not vary at all nothing is known.
+        around = interval or (Interval(value, value, "none") if spread.variance > 0 else None)
+        wide = with_seeds(around, value, spread, level=level) if around else None
+        method = Claim(wide.low, wide.high, found.p_method) if wide else Claim(None, None, found.p_method)
     seeds = min([scores.runs for scores, chance in zip((a, b), seeded, strict=True) if chance], default=0)
     how = interval.method if interval else "none"
-    return Difference(value, a.items, runs, method, tested.method, how, spread, seeds, reason)
+    changed = int(np.sum(np.abs(_gaps(a, b)) > _NOTHING * max(1.0, abs(value))))
+    discordant = sum(_changed(a, b)[:2]) if _are_pairs(a, b) else None
+    return Difference(value, a.items, runs, method, tested.method, how, spread, seeds, changed, discordant, reason)
 
 
 def evidence(
@@ -123,8 +134,16 @@ def _paired_items(a: Scores, b: Scores) -> float:
     if _are_pairs(a, b):
         gained, lost, items = _changed(a, b)
         return (gained + lost - (gained - lost) ** 2) / (items + 2)
-    gaps = a.pseudo_values.mean(axis=0) - b.pseudo_values.mean(axis=0)
-    return float(np.var(gaps, ddof=1)) / len(gaps)
+    gaps = _gaps(a, b)
+    found = float(np.var(gaps, ddof=1)) / len(gaps)
+    # Of several runs that agree on every item, other items may still tell them apart.
+    return max(found, 2 / (len(gaps) + 2) ** 2) if a.is_binary and b.is_binary else found
+
+
+def _gaps(a: Scores, b: Scores) -> Floats:
+    """``(units,)``: what each unit adds to the difference."""
+    gaps: Floats = a.pseudo_values.mean(axis=0) - b.pseudo_values.mean(axis=0)
+    return gaps
 
 
 def _are_pairs(a: Scores, b: Scores) -> bool:
@@ -148,12 +167,13 @@ def interval_between(a: Scores, b: Scores, level: float = 0.95) -> tuple[Interva
     if _are_pairs(a, b):
         return bonett_price(a, b, level), None
     value = a.value - b.value
-    gaps = a.pseudo_values.mean(axis=0) - b.pseudo_values.mean(axis=0)
+    gaps = _gaps(a, b)
     if not np.isfinite(gaps).all():
         return None, "without one of its items a score is no number"
-    if np.ptp(gaps) <= 1e-12 * max(1.0, abs(value)):
+    variance = _paired_items(a, b)
+    if variance <= (_NOTHING * max(1.0, abs(value))) ** 2:
         return None, "every item shows the same difference"
-    half = Spread(float(np.var(gaps, ddof=1)) / len(gaps), len(gaps)).margin(level)
+    half = Spread(variance, len(gaps)).margin(level)
     clusters = "" if a.clusters is None else f", over {len(gaps)} clusters"
     return Interval(value - half, value + half, f"Student's t of paired differences{clusters}"), None
 

@@ -14,6 +14,8 @@ from fairtune.stats.seeds import Spread, spread_of
 NO_INTERVAL = "none"
 """The method of an estimate that has a value alone, or nothing."""
 
+ENOUGH_SEEDS = 3
+"""Of which the spread says something of others."""
 _FEWEST = 2
 _NOTHING = 1e-9
 """Of a value, what rounding leaves of a width that is none."""
@@ -35,8 +37,8 @@ def estimate(scores: Scores, seeded: bool = False) -> Estimate:
     """The mean score of runs over the same items.
 
     Args:
-        seeded: the runs are seeds of a method, and the interval is to speak of other seeds too. With one run it
-            speaks of other items alone.
+        seeded: the runs are seeds of a method, and the interval is to speak of other seeds too. It does for three
+            runs or more: from two, an interval would reach beyond all scores that there are.
     """
     value = scores.value
     if not math.isfinite(value):
@@ -46,7 +48,7 @@ def estimate(scores: Scores, seeded: bool = False) -> Estimate:
         what = "item" if scores.clusters is None else "cluster of items"
         return Estimate(value, None, None, NO_INTERVAL, f"{units} {what} says nothing about others")
     interval = interval_of(scores)
-    if seeded and scores.runs > 1:
+    if seeded and scores.runs >= ENOUGH_SEEDS:
         interval = with_seeds(interval, value, spread_of(scores.pseudo_values, scores.values, True), scores.proportion)
     if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
         return Estimate(value, None, None, interval.method, "an end of the interval is not finite")

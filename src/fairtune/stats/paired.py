@@ -20,7 +20,6 @@ _EXACT = 12
 _CHUNK = 250
 _FAR = 2000
 """Exchanges after which one may say that what was seen is beyond all of them."""
-_LEAST = 1e-12
 _ENOUGH = 200
 """Exchanges as extreme as what was seen, after which a p-value is known well enough (Besag & Clifford 1991)."""
 
@@ -63,7 +62,7 @@ def sign_flips(gaps: Floats, seed: int = 0, most: int = 10_000) -> Tested:
         signs = np.array(list(itertools.product((1.0, -1.0), repeat=len(gaps))))
         return Tested(float(np.mean(_at_least(signs @ gaps, observed))), "sign flips, all of them")
     chunks = ((1.0 - 2.0 * swaps) @ gaps for swaps in exchanges(len(gaps), seed, most))
-    return _counted(chunks, observed, most, "sign flips")
+    return _no_rarer(_counted(chunks, observed, most, "sign flips"), len(gaps))
 
 
 def randomisation(ours: Floats, theirs: Floats, aggregate: Aggregate, seed: int = 0, most: int = 10_000) -> Tested:
@@ -85,7 +84,7 @@ def randomisation(ours: Floats, theirs: Floats, aggregate: Aggregate, seed: int 
         swaps = np.array(list(itertools.product((0.0, 1.0), repeat=units)))
         return Tested(float(np.mean(_at_least(exchanged(swaps), observed))), "randomisation, all exchanges")
     chunks = (exchanged(swaps) for swaps in exchanges(units, seed, most))
-    return _counted(chunks, observed, most, "approximate randomisation")
+    return _no_rarer(_counted(chunks, observed, most, "approximate randomisation"), units)
 
 
 def matched(a: Scores, b: Scores) -> tuple[Floats, Floats]:
@@ -121,8 +120,21 @@ def _at_least(values: Floats, observed: float) -> Flags:
     return ~(np.abs(values) < observed * (1 - 1e-9) - 1e-12)
 
 
+def smallest_p(units: int) -> float:
+    """Of any exchange of so many units: two of all 2ⁿ are as extreme as the most extreme."""
+    return float(2.0 ** (1 - min(units, 1000)))
+
+
+def _no_rarer(tested: Tested, units: int) -> Tested:
+    return Tested(max(tested.p, smallest_p(units)), tested.method)
+
+
 def _counted(chunks: Iterator[Floats], observed: float, most: int, method: str) -> Tested:
-    """``(1 + extreme) / (1 + all)``; sooner, once enough are extreme, or what was seen is far beyond all of them."""
+    """``(1 + extreme) / (1 + all)``; sooner, once enough are extreme, or what was seen is far beyond all of them.
+
+    Of the latter the p-value is that of ``most`` exchanges of which none was extreme: more is not claimed, since only
+    of a sum of signs Hoeffding's bound is one.
+    """
     extreme = done = 0
     squares = 0.0
     for values in chunks:
@@ -131,13 +143,11 @@ def _counted(chunks: Iterator[Floats], observed: float, most: int, method: str) 
             done += int(np.flatnonzero(found)[_ENOUGH - extreme - 1]) + 1
             return Tested(_ENOUGH / done, f"{method}, {done:,} of them")
         extreme, done, squares = extreme + int(found.sum()), done + len(found), squares + float(np.sum(values**2))
-        if done >= _FAR and not extreme:
-            tail = _tail(observed, squares / done)
-            if tail < 1 / (1 + most):
-                return Tested(tail, f"{method}, {done:,} of them, and a bound of their tail")
+        if done >= _FAR and not extreme and _bound(observed, squares / done) < 1 / (1 + most):
+            return Tested(1 / (1 + most), f"{method}, {done:,} of them, and what was seen is far beyond all")
     return Tested((1 + extreme) / (1 + done), f"{method}, {done:,} of them")
 
 
-def _tail(observed: float, variance: float) -> float:
-    """Hoeffding's bound (1963) of a sum of independent signs, whose variance is that of the exchanges."""
-    return max(_LEAST, 2 * math.exp(-(observed**2) / (2 * variance))) if variance > 0 else _LEAST
+def _bound(observed: float, variance: float) -> float:
+    """Hoeffding's of a sum of independent signs (1963), whose variance is that of the exchanges."""
+    return 2 * math.exp(-(observed**2) / (2 * variance)) if variance > 0 else 0.0

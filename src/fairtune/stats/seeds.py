@@ -60,7 +60,7 @@ class Spread:
     def p(self, distance: float) -> float:
         """Two-sided p-value of a true value that lies this far away: one minus the confidence that just reaches it."""
         distance = abs(distance)
-        if distance == 0:
+        if distance == 0 or not math.isfinite(self.variance):
             return 1.0
         if distance >= self._margin_at(_LEAST):
             return _LEAST
@@ -90,9 +90,12 @@ def spread_of(pseudo: Floats, values: Floats, seeded: bool) -> Spread:
 
 
 def unpaired(a: Spread, b: Spread, items: float) -> Spread:
-    """Of a difference whose sides have seeds of their own (Welch's degrees of freedom); ``items`` is paired."""
+    """Of a difference whose sides have seeds of their own; ``items`` is paired.
+
+    Degrees of freedom are those of the side with fewer seeds: Welch's call up to 11 % of equal methods different where
+    one side has two seeds and the larger spread.
+    """
     if a.seeds is None or b.seeds is None:
         return Spread(items, a.units)
-    seeds = a.seeds + b.seeds
-    parts = a.seeds**2 / a.seed_df + b.seeds**2 / b.seed_df
-    return Spread(items, a.units, seeds, min(items, a.shared + b.shared), seeds**2 / parts if parts else a.seed_df)
+    shared = min(items, a.shared + b.shared)
+    return Spread(items, a.units, a.seeds + b.seeds, shared, min(a.seed_df, b.seed_df))
