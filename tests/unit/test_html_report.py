@@ -93,9 +93,9 @@ def test_what_a_comparison_knows_more_is_shown(report):
         report.comparisons[0], about="other seeds too", smallest=1.25, items_needed=4321, unequal="3 trials against 8"
     )
     page = render(replace(report, comparisons=(found, *report.comparisons[1:])))
-    for text in ("could have shown", "1.25", "items needed", "4,321", "other seeds too", "3 trials against 8"):
+    for text in ("could have shown", "1.25", "items needed", "4,300", "other seeds too", "3 trials against 8"):
         assert text in text_of(page, "pairs")
-    assert "4,321" in text_of(page, "results")
+    assert "4,300" in text_of(page, "results")
     assert "p no worse" not in text_of(page, "pairs")
 
 

@@ -67,6 +67,11 @@ def p_value(p: float | None) -> str:
     return f"< {_SMALL_P}" if p < _SMALL_P else f"{p:.3f}"
 
 
+def two_digits(number: int) -> int:
+    """Of a number of which no more are known: 440 for 435."""
+    return round(number, min(0, 2 - len(str(number))))
+
+
 def listed(names: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from fairtune.report.comparisons import LEVEL, NOT_SHOWN, Comparison, Pair, Side, compare
 from fairtune.report.matching import By, Change, Matched, changes, match
-from fairtune.report.names import DASH, ends_of, format_score, method_name, p_value, signed, signed_ends_of
+from fairtune.report.names import DASH, ends_of, format_score, method_name, p_value, signed, signed_ends_of, two_digits
 from fairtune.report.tables import Entry
 from fairtune.stats import estimate
 
@@ -118,8 +118,7 @@ def _needed(told: Comparison) -> str:
         return ""
     if told.items_needed is None:
         return ""
-    # Two digits of it: no more are known.
-    items = round(told.items_needed, 2 - len(str(told.items_needed)))
+    items = two_digits(told.items_needed)
     return f" To show one as small as {format_score(abs(told.difference))} takes about {items:,} items."
 
 

@@ -16,6 +16,7 @@ from fairtune.report.names import (
     p_value,
     signed,
     signed_ends_of,
+    two_digits,
 )
 from fairtune.report.tables import Entry
 from fairtune.study import RunSpec
@@ -201,9 +202,9 @@ def _to_settle(level: Sequence[Comparison], runs: tuple[str, ...]) -> str:
         return ""
     found = level[0]
     gap = signed(found.difference if found.a_runs == runs else -found.difference)
-    needs = [f"{found.items_needed:,} items"] if found.items_needed else []
-    needs += [f"{found.seeds_needed:,} seeds"] if found.seeds_needed else []
-    return f" ({gap}; if that is the truth, it takes {' or '.join(needs)} to show it)" if needs else f" ({gap})"
+    needs = [f"{two_digits(found.items_needed):,} items"] if found.items_needed else []
+    needs += [f"{two_digits(found.seeds_needed):,} seeds"] if found.seeds_needed else []
+    return f" ({gap}; if that is the truth, it takes about {' or '.join(needs)} to show it)" if needs else f" ({gap})"
 
 
 def _other_metrics(report: Report, main: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ from fairtune.report.cells import mark_of
 from fairtune.report.collect import Report
 from fairtune.report.comparisons import AGAINST_BASE, THESE_RUNS, Comparison
 from fairtune.report.html.names import TONES, count, interval, names_of_runs, once
-from fairtune.report.names import DASH, format_score, p_value, signed
+from fairtune.report.names import DASH, format_score, p_value, signed, two_digits
 
 MOST_SHOWN = 600
 """Lines of the table of comparisons; csv and json have all."""
@@ -66,8 +66,8 @@ def facts_of(found: Comparison) -> Facts:
         ("p of these runs", p_value(found.p_items) if both and found.p_items is not None else None),
         ("Items, seeds", f"{count(found.n)}, {found.seeds}"),
         ("Could have shown", _known(found.smallest, format_score)),
-        ("Items needed", _known(found.items_needed, count)),
-        ("Seeds needed", _known(found.seeds_needed, count)),
+        ("Items needed", _known(found.items_needed, _about)),
+        ("Seeds needed", _known(found.seeds_needed, _about)),
         ("May be lost", _known(found.margin, format_score)),
         ("p no worse", _known(found.p_no_worse, p_value)),
         ("Test", found.test or None),
@@ -76,6 +76,10 @@ def facts_of(found: Comparison) -> Facts:
         ("Missing", found.reason),
     ]
     return tuple((name, text) for name, text in told if text)
+
+
+def _about(number: int | None) -> str:
+    return DASH if number is None else f"{two_digits(number):,}"
 
 
 def _known(value: float | None, shown: object) -> str | None:
@@ -113,8 +117,8 @@ def _line(found: Comparison, names: dict[str, str], differ: bool) -> ComparisonL
             Number(count(found.n), found.n),
             Number(str(found.seeds), found.seeds),
             Number(DASH if found.smallest is None else format_score(found.smallest), found.smallest),
-            Number(count(found.items_needed), found.items_needed),
-            Number(count(found.seeds_needed), found.seeds_needed),
+            Number(_about(found.items_needed), found.items_needed),
+            Number(_about(found.seeds_needed), found.seeds_needed),
             Number(p_value(found.p_no_worse), found.p_no_worse),
         ),
         remarks=tuple(once([found.about if differ else None, found.unequal, found.reason])),
