@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(READY)   ## Train, score and compare real fine-tunes of a 135M model (under ten minutes on two cores)
+demo: $(READY)   ## Train, score and compare real fine-tunes of a 135M model (five to twelve minutes on two cores)
 	$(BIN)/fairtune run studies/demo.yaml --runs $(RUNS)
 
 test: $(READY)   ## The ordinary tests (minutes)
