@@ -23,6 +23,6 @@ with sync_playwright() as started:
     if end is None:
         sys.exit(f"{page}: no report's page, it has no results")
     shown.screenshot(
-        path=target, full_page=True, clip={"x": 0, "y": 0, "width": 1180, "height": end["y"] + end["height"] - 20}
+        path=target, full_page=True, clip={"x": 0, "y": 0, "width": 1180, "height": end["y"] + end["height"] + 24}
     )
     browser.close()
