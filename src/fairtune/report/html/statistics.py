@@ -48,7 +48,7 @@ HEADINGS = (
     ("seeds", "of the side that has fewer"),
     ("could have shown", "the smallest true difference that would be shown with a chance of 80 %"),
     ("items needed", "to show a true difference as large as this one, with a chance of 80 %"),
-    ("seeds needed", "the same for seeds, on these items"),
+    ("seeds needed", "on these items, to show a true difference as large as this one, with a chance of 80 %"),
     ("p no worse", "of being worse by the study's margin or more"),
 )
 
