@@ -260,6 +260,19 @@ def test_the_interval_of_paired_shares_is_bonett_and_prices():
     assert (found.low, found.high) == pytest.approx((gained - lost - half, gained - lost + half), abs=1e-6)
 
 
+def test_a_few_items_far_from_the_rest_do_not_hide_that_perplexity_fell_on_all():
+    """exp makes of a few bad items nearly all of the perplexity; its equality is that of the nats."""
+    random = np.random.default_rng(31)
+    tokens = random.integers(3, 12, 60).astype(float)
+    rates = 2.0 + random.exponential(1.5, 60)
+    base, tuned = (
+        Scores(np.stack([rate * tokens, tokens], axis=-1)[None], perplexity) for rate in (rates, rates - 1.2)
+    )
+    assert difference_of(tuned, base).runs.p < 0.0005
+    assert base.inner.value == pytest.approx(Scores(base.statistics, mean).value)
+    assert counts(32).inner.aggregate is f1
+
+
 def test_runs_over_other_items_are_refused():
     with pytest.raises(ValueError, match="items and statistics differ"):
         difference_of(plain(np.zeros(3)), plain(np.zeros(4)))

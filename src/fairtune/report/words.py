@@ -149,9 +149,10 @@ def _tally(against: Sequence[Comparison]) -> str:
     """How many methods are better, and how many not."""
     verdicts, count = Counter(found.verdict for found in against), len(against)
     these = [found for found in against if found.verdict != NOT_SHOWN and found.about == THESE_RUNS and found.seeds]
-    only = (
-        "" if not these else ", for these very runs" if len(these) == count else f", {len(these)} for these runs alone"
-    )
+    only = ""
+    if these:
+        every = len(these) == count - verdicts[NOT_SHOWN]
+        only = ", for these very runs" if every else f", {len(these)} for these runs alone"
     if verdicts["better"] == count:
         return f"{'Both' if count == 2 else f'All {count}'} methods are better than the untouched model{only}."
     words = {"better": "better", "worse": "worse", NOT_SHOWN: "not shown to differ"}

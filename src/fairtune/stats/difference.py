@@ -105,14 +105,24 @@ def evidence(
 ) -> Evidence:
     """Tests of "no difference", for these runs and, where there are seeds to know it by, for others too."""
     tested, spread = same_scores(a, b, most=most), spread_between(a, b, seeded, same_seeds)
-    value = a.value - b.value
+    ours, theirs = _on_one_scale(a, b)
+    inner, value = spread_between(ours, theirs, seeded, same_seeds), ours.value - theirs.value
     if not _are_pairs(a, b):
         # An exchange asks whether the sides could change places, an interval how large the difference is: where a few
         # items carry it all, the first may be sure and the second not. A verdict needs both.
-        tested = Tested(max(tested.p, spread.without_seeds().p(value)), f"{tested.method}; and Student's t")
+        tested = Tested(max(tested.p, inner.without_seeds().p(value)), f"{tested.method}; and Student's t")
     # What does not hold for these runs holds for no others.
-    p_method = None if spread.seeds is None else max(tested.p, spread.p(value))
+    p_method = None if spread.seeds is None else max(tested.p, inner.p(value))
     return Evidence(tested, spread, p_method)
+
+
+def _on_one_scale(a: Scores, b: Scores) -> tuple[Scores, Scores]:
+    """Where scores are functions of a sum over the same weights (nats over tokens), those ratios: they are equal where
+    the scores are, and no few items make nearly all of them, as they do of a perplexity."""
+    weights = a.statistics[..., -1], b.statistics[..., -1]
+    if (weights[0] == weights[0][0]).all() and (weights[1] == weights[0][0]).all() and (weights[0] > 0).all():
+        return a.inner, b.inner
+    return a, b
 
 
 def spread_between(a: Scores, b: Scores, seeded: tuple[bool, bool], same_seeds: bool) -> Spread:

@@ -30,6 +30,12 @@ def clusters_of(names: Sequence[str | None]) -> Clusters | None:
     return np.array(names, dtype=np.str_)
 
 
+def _ratio(sums: Floats) -> Floats:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value: Floats = sums[..., 0] / sums[..., 1]
+    return value
+
+
 @dataclass(frozen=True, eq=False)
 class Scores:
     """Runs of one method over the same items.
@@ -121,6 +127,19 @@ class Scores:
         """``(runs, items)`` scores of each item by itself."""
         values: Floats = np.asarray(self.aggregate(self.statistics), dtype=np.float64)
         return values
+
+    @functools.cached_property
+    def inner(self) -> Scores:
+        """The same runs on the scale of their ratios, where the score is a function of that alone: of perplexity, nats.
+
+        Scores are equal where these are, and a few items far from the rest weigh less.
+        """
+        if self.statistics.shape[2] != 2 or (self.sums[:, 1] == 0).any():
+            return self
+        alone = np.stack([self.sums[:, 0] / self.sums[:, 1], np.ones(self.runs)], axis=-1)
+        if not np.allclose(self.aggregate(alone), self.values, rtol=1e-9, atol=1e-12):
+            return self
+        return Scores(self.statistics, _ratio, self.proportion, self.clusters)
 
     def as_ratio(self) -> Floats | None:
         """``(units, 2)``: a value and a weight of each unit, where the score is a function of their ratio alone.
