@@ -80,6 +80,15 @@ class Report:
     """Runs that only chose options for others; they have no scores and stand in no row."""
 
     @property
+    def wholes(self) -> dict[str, Row]:
+        """By cell, of those with results: the mean over its seeds, or its only run."""
+        found: dict[str, Row] = {}
+        for row in self.rows:
+            if row.mean or row.spec.cell not in found:
+                found[row.spec.cell] = row
+        return {cell: row for cell, row in found.items() if row.mean or row.entries[0].ok}
+
+    @property
     def ok(self) -> bool:
         """Whether everything that was asked for has results."""
         return all(entry.ok for entry in self.entries) and all(found.ok for found in self.judged)

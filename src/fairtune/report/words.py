@@ -105,21 +105,12 @@ def _found(report: Report) -> Iterator[str]:
     yield from _other_metrics(report, name)
 
 
-def _wholes(report: Report) -> list[Row]:
-    """A row a method: the mean over its seeds, or its only run."""
-    cells: dict[str, Row] = {}
-    for row in report.rows:
-        if row.entries[0].ok and (row.mean or row.spec.cell not in cells):
-            cells[row.spec.cell] = row
-    return list(cells.values())
-
-
 def _ranked(report: Report, name: str, trains: bool = False) -> list[Row]:
     """Methods that have a score, the best first."""
     sign = -1.0 if report.known[name].higher_is_better else 1.0
     scored = [
         (sign * value.value, place, row)
-        for place, row in enumerate(_wholes(report))
+        for place, row in enumerate(report.wholes.values())
         if row.spec.method.trains == trains and (value := row.values.get(name)) and value.value is not None
     ]
     return [row for _, _, row in sorted(scored, key=lambda one: one[:2])]
@@ -220,7 +211,7 @@ def _other_metrics(report: Report, main: str) -> Iterator[str]:
 
 
 def _cost(report: Report) -> Iterator[str]:
-    rows = [row for row in _wholes(report) if row.spec.method.trains and row.seconds("train") is not None]
+    rows = [row for row in report.wholes.values() if row.spec.method.trains and row.seconds("train") is not None]
     if not rows:
         return
     shown = rows if len(rows) <= 3 else _extremes(rows)

@@ -77,15 +77,6 @@ def plain(text: str) -> str:
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 
 
-def whole_rows(report: Report) -> dict[str, Row]:
-    """By cell: the mean over its seeds, or its only run."""
-    found: dict[str, Row] = {}
-    for row in report.rows:
-        if row.mean or row.spec.cell not in found:
-            found[row.spec.cell] = row
-    return {cell: row for cell, row in found.items() if row.mean or row.entries[0].ok}
-
-
 def seed_rows(report: Report) -> dict[str, list[Row]]:
     """By cell: its single runs that have results, of cells with more than one."""
     found: dict[str, list[Row]] = {}

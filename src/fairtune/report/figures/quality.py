@@ -9,7 +9,7 @@ from typing import Any
 
 from fairtune.records import MetricValue, RunRecord
 from fairtune.report.collect import Report
-from fairtune.report.figures.cast import Method, is_number, left_out, methods_of, missing, plain, shortened, whole_rows
+from fairtune.report.figures.cast import Method, is_number, left_out, methods_of, missing, plain, shortened
 from fairtune.report.figures.figure import Figure
 from fairtune.report.figures.palette import Palette
 from fairtune.report.figures.placing import Point, place_labels
@@ -147,7 +147,7 @@ def main_metric(report: Report) -> str | None:
 
 
 def _spot(report: Report, method: Method, name: str, cost: Cost) -> Spot | None:
-    row = whole_rows(report).get(method.cell)
+    row = report.wholes.get(method.cell)
     value = row.values.get(name) if row else None
     if value is None or not is_number(value.value):
         return None

@@ -9,7 +9,7 @@ from functools import partial
 from fairtune.records import Phase
 from fairtune.report.collect import Report, Row
 from fairtune.report.comparisons import AGAINST_BASE, Comparison
-from fairtune.report.figures.cast import Method, is_number, methods_of, plain, whole_rows
+from fairtune.report.figures.cast import Method, is_number, methods_of, plain
 from fairtune.report.figures.uplift import is_of_these_runs
 from fairtune.report.names import format_score
 from fairtune.report.predicted import largest, peak_of
@@ -91,7 +91,7 @@ def _scores(report: Report, metrics: Sequence[str], place: int) -> str:
 
 
 def _score_row(report: Report, method: Method, metrics: Sequence[str]) -> str:
-    row = whole_rows(report).get(method.cell)
+    row = report.wholes.get(method.cell)
     name = escaped(method.name)
     if row is None:
         status = escaped(method.entries[0].status.replace("_", " "))
@@ -186,7 +186,7 @@ def _cost(report: Report) -> str:
     heads = ["method", "trainable", "time", "tokens/s", *(f"peak {phase}" for phase in _MEASURED)]
     rows = []
     for method in methods_of(report):
-        row = whole_rows(report).get(method.cell)
+        row = report.wholes.get(method.cell)
         cells = _costs(row) if row else ["--"] * (len(heads) - 1)
         rows.append(f"{escaped(method.name)} & {' & '.join(map(escaped, cells))} \\\\")
     caption = (
