@@ -6,9 +6,8 @@ Which is taken for which was decided by how often they cover in simulations (``d
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -103,31 +102,24 @@ def _ratio_and_error(sums: Floats, units: int) -> tuple[Floats, Floats]:
 
 
 def bca_interval(scores: Scores, seed: int = 0, level: float = 0.95) -> Interval:
-    """Bias-corrected and accelerated bootstrap (Efron 1987), its tails widened for few items (Hesterberg 2015, 5.3)."""
-    values = bootstrap_values(scores, seed)
-    return bca_ends(values, scores.value, scores.left_out.mean(axis=0), seed, level, _of_clusters(scores))
-
-
-def bca_ends(
-    values: Floats, value: float, left_out: Floats, seed: int, level: float = 0.95, clusters: str = ""
-) -> Interval:
-    """The interval of a score from its bootstrap values and its values without one unit.
+    """Bias-corrected and accelerated bootstrap (Efron 1987), its tails widened for few items (Hesterberg 2015, 5.3).
 
     A score that resampling makes undefined (no number) has the ends of those that are defined.
     """
+    values, left_out = bootstrap_values(scores, seed), scores.left_out.mean(axis=0)
     values = values[np.isfinite(values)]
     gaps = left_out[np.isfinite(left_out)]
     gaps = gaps.mean() - gaps
     spread = float(np.sum(gaps**2))
     acceleration = float(np.sum(gaps**3) / (6 * spread**1.5)) if spread > 0 else 0.0
-    below = float(np.mean(values < value) + np.mean(values == value) / 2)
+    below = float(np.mean(values < scores.value) + np.mean(values == scores.value) / 2)
     # A half of a replicate is as near to certainty as 2,000 can come.
     bias = float(ndtri(np.clip(below, 0.5 / len(values), 1 - 0.5 / len(values))))
     tail = expanded_tail(len(left_out), level)
     z = bias + ndtri(np.array([tail, 1 - tail]))
     places = ndtr(bias + z / (1 - acceleration * z))
     low, high = np.quantile(values, places)
-    return Interval(float(low), float(high), f"BCa bootstrap over items, {_replicates(seed)}{clusters}")
+    return Interval(float(low), float(high), f"BCa bootstrap over items, {_replicates(seed)}{_of_clusters(scores)}")
 
 
 def expanded_tail(units: int, level: float) -> float:
@@ -138,13 +130,8 @@ def expanded_tail(units: int, level: float) -> float:
 
 def bootstrap_values(scores: Scores, seed: int = 0) -> Floats:
     """``(replicates,)``: the mean score of the runs over resampled units, all runs resampled together."""
-    return resampled(scores.units, lambda sums: np.mean(scores.aggregate(sums), axis=0), seed)
-
-
-def resampled(statistics: Floats, score: Callable[[Floats], Any], seed: int) -> Floats:
-    """``(replicates,)`` scores of ``(runs, replicates, k)`` resampled sums of ``(runs, units, k)``."""
-    chunks = (score(weighted_sums(statistics, weights)) for weights in resamples(statistics.shape[1], seed))
-    return np.concatenate([np.asarray(chunk, dtype=np.float64) for chunk in chunks])
+    sums = (weighted_sums(scores.units, weights) for weights in resamples(scores.units.shape[1], seed))
+    return np.concatenate([np.mean(np.asarray(scores.aggregate(one), dtype=np.float64), axis=0) for one in sums])
 
 
 def resamples(units: int, seed: int) -> Iterator[Floats]:
